@@ -3,8 +3,8 @@
 #ifndef HONE_BASE_ARENA_H
 #define HONE_BASE_ARENA_H
 
-#include <stddef.h>
 #include <stdarg.h>
+#include <stddef.h>
 
 #include "base/status.h"
 
@@ -27,12 +27,14 @@ char *hone_arena_strdup(hone_arena *a, const char *s, size_t len);
 char *hone_arena_printf(hone_arena *a, const char *format, ...) HONE_PRINTF(2, 3);
 
 #define HONE_NEW(arena, type) ((type *)hone_arena_alloc((arena), sizeof(type)))
-#define HONE_NEW_ARRAY(arena, type, n) ((type *)hone_arena_array((arena), (size_t)(n), sizeof(type)))
+#define HONE_NEW_ARRAY(arena, type, n)                                                             \
+    ((type *)hone_arena_array((arena), (size_t)(n), sizeof(type)))
 
 /** Append to an arena-backed vector `ptr` with count `n` and capacity `cap`; false when out of
  * memory. The old storage stays in the arena (amortised cost: twice the final size). */
 #define HONE_PUSH(arena, ptr, n, cap, item)                                                        \
-    (hone_arena_grow((arena), (void **)&(ptr), &(cap), (n), sizeof *(ptr)) && ((ptr)[(n)++] = (item), true))
+    (hone_arena_grow((arena), (void **)&(ptr), &(cap), (n), sizeof *(ptr)) &&                      \
+     ((ptr)[(n)++] = (item), true))
 bool hone_arena_grow(hone_arena *a, void **ptr, int *cap, int n, size_t size);
 
 #endif

@@ -19,8 +19,7 @@
     } while (0)
 
 /** Fill `err` (may be NULL; an earlier message is replaced) and return `code`. */
-hone_status hone_fail(hone_error *err, hone_status code, const char *format, ...)
-    HONE_PRINTF(3, 4);
+hone_status hone_fail(hone_error *err, hone_status code, const char *format, ...) HONE_PRINTF(3, 4);
 /** As hone_fail, with the byte offset of a parsed file. */
 hone_status hone_fail_at(hone_error *err, int64_t offset, hone_status code, const char *format, ...)
     HONE_PRINTF(4, 5);

@@ -9,15 +9,16 @@
 
 #define HONE_T(d) (1u << HONE_DTYPE_##d)
 /* Sets of types for the `types` column of ops.def. */
-#define HONE_T_F8 (HONE_T(F8E4M3FN) | HONE_T(F8E4M3FNUZ) | HONE_T(F8E5M2) | HONE_T(F8E5M2FNUZ) | HONE_T(F8E8M0))
-#define HONE_T_FLOAT (HONE_T(F32) | HONE_T(F64) | HONE_T(F16) | HONE_T(BF16))
-#define HONE_T_SINT (HONE_T(I8) | HONE_T(I16) | HONE_T(I32) | HONE_T(I64))
-#define HONE_T_UINT (HONE_T(U8) | HONE_T(U16) | HONE_T(U32) | HONE_T(U64))
-#define HONE_T_INT (HONE_T_SINT | HONE_T_UINT)
-#define HONE_T_NUM (HONE_T_FLOAT | HONE_T_INT)
-#define HONE_T_SUB (HONE_T(U4) | HONE_T(I4) | HONE_T(F4E2M1) | HONE_T(U2) | HONE_T(I2))
+#define HONE_T_F8                                                                                  \
+    (HONE_T(F8E4M3FN) | HONE_T(F8E4M3FNUZ) | HONE_T(F8E5M2) | HONE_T(F8E5M2FNUZ) | HONE_T(F8E8M0))
+#define HONE_T_FLOAT   (HONE_T(F32) | HONE_T(F64) | HONE_T(F16) | HONE_T(BF16))
+#define HONE_T_SINT    (HONE_T(I8) | HONE_T(I16) | HONE_T(I32) | HONE_T(I64))
+#define HONE_T_UINT    (HONE_T(U8) | HONE_T(U16) | HONE_T(U32) | HONE_T(U64))
+#define HONE_T_INT     (HONE_T_SINT | HONE_T_UINT)
+#define HONE_T_NUM     (HONE_T_FLOAT | HONE_T_INT)
+#define HONE_T_SUB     (HONE_T(U4) | HONE_T(I4) | HONE_T(F4E2M1) | HONE_T(U2) | HONE_T(I2))
 #define HONE_T_COMPLEX (HONE_T(C64) | HONE_T(C128))
-#define HONE_T_ALL 0x7fffffeu /* every type, strings included */
+#define HONE_T_ALL     0x7fffffeu /* every type, strings included */
 
 static inline bool hone_dtype_in(hone_dtype d, uint32_t set) {
     return (set >> d) & 1u;

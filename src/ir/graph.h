@@ -15,7 +15,7 @@ typedef struct hone_op_def hone_op_def;
 
 /* A dim is a size >= 0, HONE_DIM_UNKNOWN, or a symbol (HONE_DIM_SYMBOL(id)). Two dims with the same
  * symbol are equal at run time. */
-#define HONE_DIM_UNKNOWN ((int64_t)-1)
+#define HONE_DIM_UNKNOWN    ((int64_t)-1)
 #define HONE_DIM_SYMBOL(id) ((int64_t)(-2 - (int64_t)(id)))
 static inline bool hone_dim_is_symbol(int64_t d) {
     return d <= -2;
@@ -113,8 +113,15 @@ struct hone_graph {
     int n_inputs, cap_inputs;
     hone_value **outputs;
     int n_outputs, cap_outputs;
+    int fresh; /* next number of hone_graph_fresh */
     int opset; /* of ai.onnx in the file it came from; nodes are in canonical (newest) form */
 };
+
+/** Name and domain of an operator, for code below ir/op.h. */
+const char *hone_op_name(const hone_op_def *op);
+const char *hone_op_domain(const hone_op_def *op);
+/** The arena's graph owns its values and may change what a capture refers to. */
+hone_value *hone_value_mutable(const hone_value *v);
 
 /** A root graph that owns its arena; NULL when out of memory. */
 hone_graph *hone_graph_create(void);
@@ -123,7 +130,7 @@ void hone_graph_destroy(hone_graph *root);
 hone_graph *hone_graph_sub(hone_graph *parent);
 
 /* Builders: return NULL when out of memory. */
-/** A new value at the end of the list; the name is copied, and made unique if taken is not NULL. */
+/** A new value at the end of the list; the name is copied. */
 hone_value *hone_graph_value(hone_graph *g, const char *name);
 /** A new value with a fresh name "<base>_<n>". */
 hone_value *hone_graph_fresh(hone_graph *g, const char *base);
@@ -146,6 +153,8 @@ void hone_graph_compact(hone_graph *g);
 /** Recompute producer, n_uses and ids, values that nothing refers to being dropped from the list. A
  * capture in a subgraph counts as a use of the outer value. */
 HONE_NODISCARD hone_status hone_graph_index(hone_graph *g);
+/** Put the outer values that the node's subgraphs capture into g's list of values. */
+bool hone_graph_keep_captures(hone_graph *g, const hone_node *node);
 bool hone_graph_is_output(const hone_graph *g, const hone_value *v);
 /** Sort nodes topologically; HONE_E_FORMAT with the nodes of a cycle named. */
 HONE_NODISCARD hone_status hone_graph_sort(hone_graph *g, hone_error *err);

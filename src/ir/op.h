@@ -16,12 +16,12 @@
 #include "ir/graph.h"
 
 enum {
-    HONE_OP_VIEW = 1,       /* output 0 has exactly the bytes of input 0 (Reshape, ...) */
-    HONE_OP_INPLACE = 2,    /* output 0 may overwrite an input of equal type and dims */
-    HONE_OP_RANDOM = 4,     /* must not be folded or merged */
-    HONE_OP_DYNAMIC = 8,    /* output shapes depend on contents of non-shape data: run() allocates */
-    HONE_OP_CONTROL = 16,   /* has subgraphs */
-    HONE_OP_COMMUTES = 32,  /* binary, inputs may be swapped */
+    HONE_OP_VIEW = 1,      /* output 0 has exactly the bytes of input 0 (Reshape, ...) */
+    HONE_OP_INPLACE = 2,   /* output 0 may overwrite an input of equal type and dims */
+    HONE_OP_RANDOM = 4,    /* must not be folded or merged */
+    HONE_OP_DYNAMIC = 8,   /* output shapes depend on contents of non-shape data: run() allocates */
+    HONE_OP_CONTROL = 16,  /* has subgraphs */
+    HONE_OP_COMMUTES = 32, /* binary, inputs may be swapped */
     HONE_OP_ELEMENTWISE = 64, /* out[i] depends on in[i] (after broadcasting) only */
 };
 
@@ -101,7 +101,8 @@ void hone_infer_set_contents(hone_infer_ctx *c, int o, const int64_t *dims, int 
  * symbolic dims are resolved as far as possible. Fails on conflict. */
 hone_status hone_broadcast_dims(hone_infer_ctx *c, int ra, const int64_t *a, int rb,
                                 const int64_t *b, int *r_out, int64_t *out);
-/** Normalise an axis in [-rank, rank) (or [-rank, rank] when `inclusive`); fails with the node named. */
+/** Normalise an axis in [-rank, rank) (or [-rank, rank] when `inclusive`); fails with the node
+ * named. */
 hone_status hone_infer_axis(hone_infer_ctx *c, int64_t axis, int rank, bool inclusive, int *out);
 /** Two dims that must be equal: the more specific one; fails when they are different numbers. */
 hone_status hone_infer_same_dim(hone_infer_ctx *c, int64_t a, int64_t b, int64_t *out);

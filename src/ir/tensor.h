@@ -20,7 +20,8 @@ void hone_alloc_destroy(hone_alloc *a);
  * own, aligned to 64 bytes. Sequence: room for dims[0] element pointers, all NULL; map: two. String
  * elements start empty. Fails on negative dims, overflow, or over the allocator's limit. */
 HONE_NODISCARD hone_status hone_tensor_alloc(hone_alloc *a, hone_tensor *t, hone_error *err);
-/** Drop the storage; elements of sequences and maps go with the last reference. Leaves kind NONE. */
+/** Drop the storage; elements of sequences and maps go with the last reference. Leaves kind NONE.
+ */
 void hone_tensor_release(hone_tensor *t);
 /** dst becomes another handle of src: shares counted storage, copies borrowed storage (whose
  * lifetime is not known), so that dst may outlive src. */
