@@ -30,6 +30,17 @@ void hone_arena_deinit(hone_arena *a) {
     a->used_bytes = 0;
 }
 
+void hone_arena_reset(hone_arena *a) {
+    hone_arena_block *keep = a->head;
+    if (!keep)
+        return;
+    a->head = keep->next;
+    hone_arena_deinit(a);
+    keep->next = NULL;
+    keep->used = 0;
+    a->head = keep;
+}
+
 static hone_arena_block *add_block(hone_arena *a, size_t bytes) {
     size_t size = a->head ? a->head->size * 2 : FIRST_BLOCK;
     if (size > LARGEST_BLOCK)

@@ -18,6 +18,8 @@ typedef struct hone_arena {
 void hone_arena_init(hone_arena *a, size_t limit_bytes);
 /** Frees everything; the arena may be used again afterwards. */
 void hone_arena_deinit(hone_arena *a);
+/** Forget what was handed out but keep the newest (largest) block for reuse. */
+void hone_arena_reset(hone_arena *a);
 /** Zeroed memory, or NULL when out of memory or over the limit. bytes may be 0. */
 void *hone_arena_alloc(hone_arena *a, size_t bytes);
 /** n * size with an overflow check. */

@@ -97,6 +97,7 @@ struct hone_node {
     hone_value **out; /* NULL: omitted */
     int n_attrs;
     hone_attr *attrs;
+    const struct hone_impl *impl; /* optimised kernel chosen by the backend, NULL: reference */
     const char *origin; /* names of the model's nodes that this one stands for, comma-separated */
 };
 

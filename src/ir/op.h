@@ -52,6 +52,7 @@ struct hone_op_ctx {
     int n_in, n_out;
     const hone_tensor *const *in; /* NULL: omitted or an empty optional */
     hone_tensor *const *out;      /* NULL: omitted; allocated unless HONE_OP_DYNAMIC */
+    void *state;                  /* of the kernel's prepare(), NULL for reference kernels */
     hone_pool *pool;              /* may be NULL */
     hone_alloc *alloc;            /* for outputs of dynamic operators */
     const hone_op_host *host;
@@ -61,6 +62,25 @@ struct hone_op_ctx {
 
 typedef hone_status (*hone_infer_fn)(hone_infer_ctx *c);
 typedef hone_status (*hone_run_fn)(hone_op_ctx *c);
+
+/* An optimised kernel that may stand in for a node's reference kernel: same node, same values. */
+typedef struct hone_prepare_ctx {
+    const hone_node *node;
+    int n_in, n_out;
+    const hone_type *in, *out;       /* static types; kind NONE: omitted */
+    const hone_tensor *const *value; /* contents of inputs where known */
+    hone_arena *arena;               /* for the state; lives as long as the plan */
+    int n_threads;
+    size_t scratch_bytes; /* result: what run() will ask of hone_op_scratch in all */
+    hone_error *err;
+} hone_prepare_ctx;
+
+typedef struct hone_impl {
+    const char *name; /* "softmax_f32", as --explain and the profiler print it */
+    /** Work out parameters once per plan into *state. HONE_E_UNSUPPORTED: use the reference. */
+    hone_status (*prepare)(hone_prepare_ctx *c, void **state);
+    hone_run_fn run;
+} hone_impl;
 
 struct hone_op_def {
     const char *domain; /* "", "ai.onnx.ml", "com.microsoft", "ai.onnx.preview.training", "hone" */
