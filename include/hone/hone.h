@@ -130,6 +130,153 @@ typedef struct hone_tensor {
 /** Number of elements (1 for a scalar); 0 for kinds without elements. */
 HONE_API int64_t hone_tensor_count(const hone_tensor *t);
 
+/* ---- models ------------------------------------------------------------------------------------
+ * A model is a file read, checked and brought to canonical form; nothing is optimised yet. */
+
+typedef struct hone_model hone_model;
+
+/** Read a model file (.onnx). The file is mapped and must not change while the model lives. */
+HONE_API HONE_NODISCARD hone_status hone_model_open(const char *path, hone_model **out,
+                                                    hone_error *err);
+/** Read a model from memory, which the caller keeps until the model, and every engine built from
+ * it, is destroyed. `dir` is where external data files are looked for; NULL: they are refused. */
+HONE_API HONE_NODISCARD hone_status hone_model_parse(const void *bytes, size_t n_bytes,
+                                                     const char *dir, hone_model **out,
+                                                     hone_error *err);
+HONE_API void hone_model_destroy(hone_model *model);
+
+/** One input or output. Pointers live as long as the object they came from. */
+typedef struct hone_io_info {
+    const char *name;
+    hone_kind kind;
+    hone_dtype dtype; /* of tensors; HONE_DTYPE_NONE when not known */
+    int rank;         /* -1 when not known */
+    int64_t dims[HONE_MAX_RANK];           /* -1: dynamic */
+    const char *dim_names[HONE_MAX_RANK];  /* NULL for fixed and unnamed dims */
+    bool is_optional;                      /* may be left unset: has a default, or may be empty */
+} hone_io_info;
+
+HONE_API int hone_model_input_count(const hone_model *model);
+HONE_API int hone_model_output_count(const hone_model *model);
+/** false when i is out of range. */
+HONE_API bool hone_model_input(const hone_model *model, int i, hone_io_info *info);
+HONE_API bool hone_model_output(const hone_model *model, int i, hone_io_info *info);
+
+/* ---- engines -----------------------------------------------------------------------------------
+ * An engine is a model optimised for one machine: immutable, shared by any number of threads. */
+
+typedef struct hone_engine hone_engine;
+
+typedef enum hone_tune {
+    HONE_TUNE_OFF = 0, /* the default kernel of each node */
+    HONE_TUNE_QUICK,   /* time the candidates for the costliest nodes */
+    HONE_TUNE_FULL,    /* time the candidates for every node */
+} hone_tune;
+
+/** Bounds of an input's dims: min <= opt <= max each; a fixed shape has all equal. */
+typedef struct hone_shape_range {
+    const char *input;
+    int rank;
+    int64_t min[HONE_MAX_RANK], opt[HONE_MAX_RANK], max[HONE_MAX_RANK];
+} hone_shape_range;
+
+typedef struct hone_build_options {
+    int optimize;         /* 0: none, reference kernels; 1: graph passes; 2: and kernels (default) */
+    hone_tune tune;       /* default off */
+    int n_threads;        /* to plan and tune for; 0: hone_default_threads */
+    size_t max_ram_bytes; /* refuse plans whose activations need more; 0: no limit */
+    bool is_exact;        /* leave out Winograd and other reformulations of arithmetic */
+    const hone_shape_range *shapes;
+    int n_shapes;
+    const char *passes;   /* comma-separated list of passes to run; NULL: all */
+    int stop_at;          /* run only the first N pass applications; < 0: all */
+    /** Called now and then with a fraction in [0, 1]; may be NULL. */
+    void (*progress)(void *arg, double fraction, const char *what);
+    void *progress_arg;
+} hone_build_options;
+
+/** Fills in the defaults. */
+HONE_API void hone_build_options_init(hone_build_options *options);
+/** Build an engine. The model is only read, and must outlive the engine unless it is saved and
+ * loaded. options NULL: defaults. */
+HONE_API HONE_NODISCARD hone_status hone_engine_build(const hone_model *model,
+                                                      const hone_build_options *options,
+                                                      hone_engine **out, hone_error *err);
+/** Write an engine file, atomically. */
+HONE_API HONE_NODISCARD hone_status hone_engine_save(const hone_engine *engine, const char *path,
+                                                     hone_error *err);
+/** Map an engine file: weights are used where they lie. The file must not change meanwhile. */
+HONE_API HONE_NODISCARD hone_status hone_engine_load(const char *path, hone_engine **out,
+                                                     hone_error *err);
+/** An engine from a model or engine file, told apart by content. */
+HONE_API HONE_NODISCARD hone_status hone_engine_open(const char *path,
+                                                     const hone_build_options *options,
+                                                     hone_engine **out, hone_error *err);
+HONE_API void hone_engine_destroy(hone_engine *engine);
+
+HONE_API int hone_engine_input_count(const hone_engine *engine);
+HONE_API int hone_engine_output_count(const hone_engine *engine);
+HONE_API bool hone_engine_input(const hone_engine *engine, int i, hone_io_info *info);
+HONE_API bool hone_engine_output(const hone_engine *engine, int i, hone_io_info *info);
+/** Index by name, -1 when there is none. */
+HONE_API int hone_engine_input_index(const hone_engine *engine, const char *name);
+HONE_API int hone_engine_output_index(const hone_engine *engine, const char *name);
+
+/* ---- sessions ----------------------------------------------------------------------------------
+ * A session runs an engine: one thread at a time, with memory of its own. */
+
+typedef struct hone_session hone_session;
+
+/** n_threads 0: as many as the process may use (affinity and cgroup quota). */
+HONE_API HONE_NODISCARD hone_status hone_session_create(const hone_engine *engine, int n_threads,
+                                                        hone_session **out, hone_error *err);
+HONE_API void hone_session_destroy(hone_session *session);
+
+/** Use `tensor` (its struct is copied, its data borrowed until the next set or the session's end) as
+ * input i. NULL unsets an optional input. The type is checked by the run. */
+HONE_API HONE_NODISCARD hone_status hone_session_set_input(hone_session *session, int i,
+                                                           const hone_tensor *tensor,
+                                                           hone_error *err);
+/** Write output i straight into the caller's buffer, whose size must be the output's exactly. NULL:
+ * the session's own memory again. */
+HONE_API HONE_NODISCARD hone_status hone_session_set_output(hone_session *session, int i,
+                                                            void *data, size_t bytes,
+                                                            hone_error *err);
+/** Plan for the inputs set so far (only their types are read) without running, so that the first
+ * run takes no longer than the others. */
+HONE_API HONE_NODISCARD hone_status hone_session_prepare(hone_session *session, hone_error *err);
+/** Run. No allocation once a plan for these input shapes exists. */
+HONE_API HONE_NODISCARD hone_status hone_session_run(hone_session *session, hone_error *err);
+/** Result i of the last run: valid until the next run; kind NONE for an empty optional. NULL when
+ * i is out of range or nothing ran. */
+HONE_API const hone_tensor *hone_session_output(const hone_session *session, int i);
+
+/** Bytes of planned activations and scratch memory in use now. */
+HONE_API size_t hone_session_arena_bytes(const hone_session *session);
+HONE_API int hone_session_threads(const hone_session *session);
+
+/** A node that ran, as the profiler sees it. Pointers live as long as the engine. */
+typedef struct hone_profile_entry {
+    const char *node;   /* name */
+    const char *op;     /* operator */
+    const char *kernel; /* "reference" or the kernel's name */
+    const char *isa;    /* instruction set of the kernel, "c" for portable code */
+    const char *origin; /* the model's nodes it stands for */
+    int depth;          /* nesting in subgraphs */
+    int64_t start_ns, end_ns; /* monotonic clock */
+    int64_t macs;       /* multiply-accumulates, 0 when not counted */
+    int64_t bytes;      /* read and written */
+    char shapes[128];   /* "1x64x56x56, 64x64x3x3 -> 1x64x56x56" */
+} hone_profile_entry;
+
+/** Called after each node of a run, in the running thread; NULL turns profiling off. */
+typedef void (*hone_profile_fn)(void *arg, const hone_profile_entry *entry);
+HONE_API void hone_session_set_profiler(hone_session *session, hone_profile_fn fn, void *arg);
+
+/** Called with each value as it is computed (name in the optimised graph), for comparisons. */
+typedef void (*hone_watch_fn)(void *arg, const char *name, const hone_tensor *value);
+HONE_API void hone_session_set_watch(hone_session *session, hone_watch_fn fn, void *arg);
+
 #ifdef __cplusplus
 }
 #endif
