@@ -18,9 +18,28 @@ void hone_arena_init(hone_arena *a, size_t limit_bytes) {
     a->head = NULL;
     a->used_bytes = 0;
     a->limit_bytes = limit_bytes;
+    a->deferred = NULL;
+}
+
+struct hone_arena_deferred {
+    struct hone_arena_deferred *next;
+    void (*fn)(void *);
+    void *arg;
+};
+
+bool hone_arena_defer(hone_arena *a, void (*fn)(void *), void *arg) {
+    struct hone_arena_deferred *d = HONE_NEW(a, struct hone_arena_deferred);
+    if (!d)
+        return false;
+    *d = (struct hone_arena_deferred){a->deferred, fn, arg};
+    a->deferred = d;
+    return true;
 }
 
 void hone_arena_deinit(hone_arena *a) {
+    for (struct hone_arena_deferred *d = a->deferred; d; d = d->next)
+        d->fn(d->arg);
+    a->deferred = NULL;
     for (hone_arena_block *b = a->head; b;) {
         hone_arena_block *next = b->next;
         free(b);

@@ -13,6 +13,7 @@ typedef struct hone_arena {
     hone_arena_block *head;
     size_t used_bytes;  /* sum of what was handed out */
     size_t limit_bytes; /* 0: no limit; else an allocation beyond it returns NULL */
+    struct hone_arena_deferred *deferred;
 } hone_arena;
 
 void hone_arena_init(hone_arena *a, size_t limit_bytes);
@@ -26,6 +27,8 @@ void *hone_arena_alloc(hone_arena *a, size_t bytes);
 void *hone_arena_array(hone_arena *a, size_t n, size_t size);
 /** Copies; the result is NUL-terminated. */
 char *hone_arena_strdup(hone_arena *a, const char *s, size_t len);
+/** Call fn(arg) when the arena is freed (newest first). False when out of memory: not registered. */
+bool hone_arena_defer(hone_arena *a, void (*fn)(void *), void *arg);
 char *hone_arena_printf(hone_arena *a, const char *format, ...) HONE_PRINTF(2, 3);
 
 #define HONE_NEW(arena, type) ((type *)hone_arena_alloc((arena), sizeof(type)))

@@ -100,6 +100,7 @@ struct hone_node {
     hone_attr *attrs;
     const struct hone_impl *impl; /* optimised kernel chosen by the backend, NULL: reference */
     const char *origin; /* names of the model's nodes that this one stands for, comma-separated */
+    int opset; /* version of its domain that it is written in; 0 once in canonical form */
 };
 
 struct hone_graph {
