@@ -1,0 +1,145 @@
+/* Nodes whose inputs are all constants, or whose integer result is known from shapes alone, become
+ * constants. */
+#include <string.h>
+
+#include "ir/eval.h"
+#include "passes/match.h"
+#include "passes/pass.h"
+
+/* A constant may grow (ConstantOfShape, Expand, Tile), but not into something that bloats the
+ * engine: beyond this many bytes, only nodes that do not enlarge their inputs are folded. */
+enum { GROWTH_LIMIT_BYTES = 1 << 16 };
+
+static bool is_foldable(const hone_node *n) {
+    if (!n->op || n->op->flags & (HONE_OP_RANDOM | HONE_OP_CONTROL))
+        return false;
+    /* Dequantised weights stay quantised: the integer kernels want them so. */
+    if (hone_is(n, "DequantizeLinear"))
+        return false;
+    for (int i = 0; i < n->n_in; ++i) {
+        if (n->in[i] && !n->in[i]->constant)
+            return false;
+    }
+    for (int i = 0; i < n->n_out; ++i) {
+        if (n->out[i] && n->out[i]->type.kind == HONE_KIND_SEQUENCE)
+            return false;
+    }
+    return true;
+}
+
+static bool is_small_enough(const hone_node *n) {
+    size_t in = 0, out = 0;
+    for (int i = 0; i < n->n_in; ++i)
+        in += n->in[i] ? hone_tensor_bytes(n->in[i]->constant) : 0;
+    for (int i = 0; i < n->n_out; ++i) {
+        const hone_type *t = n->out[i] ? &n->out[i]->type : NULL;
+        if (!t || !hone_type_is_static(t))
+            continue;
+        int64_t count = 1;
+        for (int k = 0; k < t->rank; ++k) {
+            if (__builtin_mul_overflow(count, t->dims[k], &count))
+                return false;
+        }
+        out += hone_dtype_bytes(t->dtype, count);
+    }
+    return out <= in || out <= GROWTH_LIMIT_BYTES;
+}
+
+/* The result moves into the graph's arena. */
+static hone_tensor *adopt(hone_graph *g, const hone_tensor *t) {
+    if (t->kind != HONE_KIND_TENSOR)
+        return NULL;
+    hone_tensor *copy = HONE_NEW(g->arena, hone_tensor);
+    size_t bytes = hone_tensor_bytes(t);
+    void *data = hone_arena_alloc(g->arena, bytes);
+    if (!copy || !data)
+        return NULL;
+    if (bytes)
+        memcpy(data, t->data, bytes);
+    *copy = hone_tensor_view(t->dtype, t->rank, t->dims, data);
+    if (t->dtype == HONE_DTYPE_STRING) {
+        hone_string *s = data;
+        for (int64_t i = 0, n = hone_tensor_count(t); i < n; ++i) {
+            s[i].data = hone_arena_strdup(g->arena, s[i].data, s[i].len);
+            if (!s[i].data)
+                return NULL;
+        }
+    }
+    return copy;
+}
+
+static hone_status fold_node(hone_graph *g, hone_node *n, hone_arena *temp, bool *done) {
+    const hone_tensor **in = HONE_NEW_ARRAY(temp, const hone_tensor *, n->n_in);
+    hone_tensor *out = HONE_NEW_ARRAY(temp, hone_tensor, n->n_out);
+    if (!in || !out)
+        return HONE_E_NOMEM;
+    for (int i = 0; i < n->n_in; ++i)
+        in[i] = n->in[i] ? n->in[i]->constant : NULL;
+    /* A node that fails, as one in a branch that is never taken may, is left for the run. */
+    if (hone_eval_node(n, in, out, NULL, NULL) != HONE_OK)
+        return HONE_OK;
+    hone_status status = HONE_OK;
+    *done = true;
+    for (int i = 0; i < n->n_out; ++i) {
+        if (n->out[i]) {
+            hone_tensor *t = adopt(g, &out[i]);
+            if (t) {
+                n->out[i]->constant = t;
+                n->out[i]->type = hone_type_of(t);
+            } else {
+                *done = false;
+            }
+        }
+        hone_tensor_release(&out[i]);
+    }
+    return status;
+}
+
+/* Shape arithmetic whose result inference knows in numbers, though the inputs are not constant:
+ * Shape of a value with known dims, a Gather from it, ... */
+static bool known_contents(hone_graph *g, const hone_node *n) {
+    if (!n->op || n->n_out != 1 || !n->out[0] || n->op->flags & HONE_OP_CONTROL)
+        return false;
+    hone_value *v = n->out[0];
+    const hone_type *t = &v->type;
+    if (!t->contents || t->rank < 0 || t->rank > 1 ||
+        (t->dtype != HONE_DTYPE_I64 && t->dtype != HONE_DTYPE_I32))
+        return false;
+    for (int i = 0; i < t->n_contents; ++i) {
+        if (t->contents[i] < 0)
+            return false; /* a symbol, or a number that cannot be told from one */
+    }
+    hone_tensor *c = HONE_NEW(g->arena, hone_tensor);
+    void *data = hone_arena_alloc(g->arena, (size_t)t->n_contents * 8);
+    if (!c || !data)
+        return false;
+    int64_t dims[1] = {t->n_contents};
+    *c = hone_tensor_view(t->dtype, t->rank, dims, data);
+    if (hone_tensor_count(c) != t->n_contents)
+        return false;
+    for (int i = 0; i < t->n_contents; ++i)
+        hone_store_i64(t->dtype, data, i, t->contents[i]);
+    v->constant = c;
+    v->type = hone_type_of(c);
+    return true;
+}
+
+hone_status hone_pass_fold_constants(hone_graph *g, int *n_changes, hone_error *err) {
+    hone_arena temp;
+    hone_arena_init(&temp, 0);
+    hone_status status = HONE_OK;
+    for (int i = 0; i < g->n_nodes && status == HONE_OK; ++i) {
+        hone_node *n = g->nodes[i];
+        bool done = known_contents(g, n);
+        if (!done && is_foldable(n) && is_small_enough(n))
+            status = fold_node(g, n, &temp, &done);
+        if (done) {
+            g->nodes[i] = NULL;
+            ++*n_changes;
+        }
+        hone_arena_reset(&temp);
+    }
+    hone_graph_compact(g);
+    hone_arena_deinit(&temp);
+    return status == HONE_OK ? HONE_OK : hone_fail(err, status, "no memory to fold constants");
+}
