@@ -4,20 +4,25 @@
 
 #include "base/file.h"
 #include "engine/exec.h"
+#include "onnx/reader.h"
 
 struct hone_model {
     hone_graph *graph; /* canonical */
     hone_file_map map; /* of the file; data NULL when parsed from memory */
+    hone_onnx_facts facts;
 };
 
 struct hone_engine {
-    hone_graph *graph;  /* lowered, indexed */
-    hone_file_map map;  /* of an engine file; data NULL when built in memory */
-    hone_arena storage; /* constants that the build made */
-    bool is_reference;  /* optimize = 0 */
+    hone_graph *graph; /* lowered, indexed */
+    hone_file_map map; /* of an engine file; data NULL when built in memory */
+    hone_model *model; /* owned when the engine was opened from a model file, else NULL */
+    bool is_reference; /* optimize = 0 */
     size_t max_ram_bytes;
     hone_shape_range *shapes; /* the profile; in the graph's arena */
     int n_shapes;
 };
+
+/** Entry i of a graph's inputs or outputs for the public API. */
+bool hone_graph_io(const hone_graph *g, hone_value *const *list, int n, int i, hone_io_info *info);
 
 #endif

@@ -97,9 +97,8 @@ static int node_index(const hone_graph *g, const hone_value *v, const int *posit
 }
 
 static bool add_edge(hone_arena *a, edge_list *e, int from, int to, int *waits) {
-    if (from < 0 || from == to)
-        return from < 0 || from != to ? true
-                                      : (waits[to]++, true); /* a self-loop never gets ready */
+    if (from < 0)
+        return true;
     int n = e->n;
     if (!hone_arena_grow(a, (void **)&e->consumer, &e->cap_consumer, n, sizeof(int)) ||
         !hone_arena_grow(a, (void **)&e->next, &e->cap_next, n, sizeof(int)))
@@ -130,6 +129,16 @@ static bool add_edges(const hone_graph *g, hone_arena *a, edge_list *e, int i, c
     return ok;
 }
 
+static bool is_in_order(const edge_list *e, int n) {
+    for (int i = 0; i < n; ++i) {
+        for (int k = e->first[i]; k >= 0; k = e->next[k]) {
+            if (e->consumer[k] <= i)
+                return false;
+        }
+    }
+    return true;
+}
+
 static hone_status sort_with(hone_graph *g, hone_arena *a, hone_error *err) {
     int n = g->n_nodes;
     int *position = HONE_NEW_ARRAY(a, int, g->n_values);
@@ -149,6 +158,8 @@ static hone_status sort_with(hone_graph *g, hone_arena *a, hone_error *err) {
         if (!add_edges(g, a, &e, i, position, waits))
             return hone_fail(err, HONE_E_NOMEM, "no memory to sort the graph");
     }
+    if (is_in_order(&e, n))
+        return HONE_OK; /* the file's order is kept: it is often better for memory */
     int head = 0, tail = 0;
     for (int i = 0; i < n; ++i) {
         if (waits[i] == 0)

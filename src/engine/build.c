@@ -1,0 +1,198 @@
+/* Model -> engine: the whole flow on one screen, hone_engine_build at the end. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend/cpu/lower.h"
+#include "engine/internal.h"
+#include "ir/infer.h"
+#include "onnx/reader.h"
+#include "passes/pass.h"
+
+void hone_build_options_init(hone_build_options *o) {
+    *o = (hone_build_options){.optimize = 2, .stop_at = -1};
+}
+
+/* ---- is everything there? ---------------------------------------------------------------------
+ */
+
+static hone_status check_operators(const hone_graph *g, hone_error *err) {
+    for (int i = 0; i < g->n_nodes; ++i) {
+        const hone_node *n = g->nodes[i];
+        if (!n->op) {
+            hone_fail(err, HONE_E_UNSUPPORTED,
+                      "operator %s%s%s is not supported; 'hone check' lists every such node",
+                      n->domain, n->domain[0] ? "." : "", n->op_name);
+            return hone_fail_node(err, HONE_E_UNSUPPORTED, n->name, n->op_name);
+        }
+        for (int k = 0; k < n->n_attrs; ++k) {
+            if (n->attrs[k].kind == HONE_ATTR_GRAPH)
+                HONE_TRY(check_operators(n->attrs[k].g, err));
+        }
+    }
+    return HONE_OK;
+}
+
+/* ---- the profile ------------------------------------------------------------------------------
+ */
+
+static hone_status check_range(const hone_shape_range *r, const hone_value *v, hone_error *err) {
+    if (v->type.kind != HONE_KIND_TENSOR)
+        return hone_fail(err, HONE_E_ARGUMENT, "input %s is no tensor: it takes no shape",
+                         r->input);
+    if (v->type.rank >= 0 && v->type.rank != r->rank)
+        return hone_fail(err, HONE_E_SHAPE, "input %s has rank %d, the shape given has rank %d",
+                         r->input, v->type.rank, r->rank);
+    for (int d = 0; d < r->rank; ++d) {
+        if (r->min[d] < 0 || r->min[d] > r->opt[d] || r->opt[d] > r->max[d])
+            return hone_fail(err, HONE_E_ARGUMENT,
+                             "input %s, dim %d: min <= opt <= max does not hold", r->input, d);
+        int64_t dim = v->type.rank >= 0 ? v->type.dims[d] : HONE_DIM_UNKNOWN;
+        if (dim >= 0 && (r->min[d] != dim || r->max[d] != dim))
+            return hone_fail(err, HONE_E_SHAPE, "input %s, dim %d is %" PRId64 " in the model",
+                             r->input, d, dim);
+    }
+    return HONE_OK;
+}
+
+/* A symbol that a range fixes is fixed wherever it occurs among the inputs. */
+static void fix_symbol(hone_graph *g, int64_t symbol, int64_t size) {
+    for (int i = 0; i < g->n_inputs; ++i) {
+        hone_type *t = &g->inputs[i]->type;
+        for (int d = 0; d < t->rank; ++d) {
+            if (t->dims[d] == symbol)
+                t->dims[d] = size;
+        }
+    }
+}
+
+static void apply_range(hone_graph *g, const hone_shape_range *r, hone_value *v) {
+    if (v->type.rank < 0) {
+        v->type.rank = r->rank;
+        for (int d = 0; d < r->rank; ++d)
+            v->type.dims[d] = HONE_DIM_UNKNOWN;
+    }
+    for (int d = 0; d < r->rank; ++d) {
+        int64_t dim = v->type.dims[d];
+        if (r->min[d] != r->max[d])
+            continue;
+        if (hone_dim_is_symbol(dim))
+            fix_symbol(g, dim, r->min[d]);
+        v->type.dims[d] = r->min[d];
+    }
+}
+
+static hone_status apply_profile(hone_engine *e, const hone_build_options *o, hone_error *err) {
+    hone_graph *g = e->graph;
+    e->shapes = HONE_NEW_ARRAY(g->arena, hone_shape_range, o->n_shapes);
+    if (!e->shapes)
+        return hone_fail(err, HONE_E_NOMEM, "no memory for the profile");
+    for (int i = 0; i < o->n_shapes; ++i) {
+        const hone_shape_range *r = &o->shapes[i];
+        hone_value *v = NULL;
+        for (int k = 0; k < g->n_inputs && !v; ++k)
+            v = strcmp(g->inputs[k]->name, r->input) == 0 ? g->inputs[k] : NULL;
+        if (!v)
+            return hone_fail(err, HONE_E_ARGUMENT, "the model has no input '%s'", r->input);
+        HONE_TRY(check_range(r, v, err));
+        apply_range(g, r, v);
+        e->shapes[i] = *r;
+        e->shapes[i].input = v->name;
+    }
+    e->n_shapes = o->n_shapes;
+    return hone_graph_infer(g, err);
+}
+
+/* ---- the flow ---------------------------------------------------------------------------------
+ */
+
+static void progress(const hone_build_options *o, double fraction, const char *what) {
+    if (o->progress)
+        o->progress(o->progress_arg, fraction, what);
+}
+
+static hone_status build(hone_engine *e, const hone_model *model, const hone_build_options *o,
+                         hone_error *err) {
+    e->is_reference = o->optimize == 0;
+    e->max_ram_bytes = o->max_ram_bytes;
+    progress(o, 0.0, "reading");
+    e->graph = hone_graph_clone(model->graph);
+    if (!e->graph)
+        return hone_fail(err, HONE_E_NOMEM, "no memory to copy the graph");
+    HONE_TRY(check_operators(e->graph, err));
+    HONE_TRY(apply_profile(e, o, err));
+    /* Passes read constants through pointers. */
+    HONE_TRY(hone_onnx_align(e->graph, err));
+    progress(o, 0.1, "optimising");
+    if (o->optimize >= 1)
+        HONE_TRY(hone_passes_run(
+            e->graph, &(hone_pass_options){.only = o->passes, .stop_at = o->stop_at}, err));
+    progress(o, 0.4, "lowering");
+    if (o->optimize >= 2)
+        HONE_TRY(hone_cpu_lower(e->graph, o->is_exact, err));
+    if (hone_graph_index(e->graph) != HONE_OK)
+        return hone_fail(err, HONE_E_NOMEM, "no memory to index the graph");
+    progress(o, 1.0, "done");
+    return hone_graph_verify(e->graph, err);
+}
+
+hone_status hone_engine_build(const hone_model *model, const hone_build_options *options,
+                              hone_engine **out, hone_error *err) {
+    hone_build_options defaults;
+    *out = NULL;
+    if (!options) {
+        hone_build_options_init(&defaults);
+        options = &defaults;
+    }
+    hone_engine *e = calloc(1, sizeof *e);
+    if (!e)
+        return hone_fail(err, HONE_E_NOMEM, "no memory for an engine");
+    hone_status status = build(e, model, options, err);
+    if (status != HONE_OK) {
+        hone_engine_destroy(e);
+        return status;
+    }
+    *out = e;
+    return HONE_OK;
+}
+
+void hone_engine_destroy(hone_engine *e) {
+    if (!e)
+        return;
+    hone_graph_destroy(e->graph);
+    hone_file_map_close(&e->map);
+    hone_model_destroy(e->model);
+    free(e);
+}
+
+int hone_engine_input_count(const hone_engine *e) {
+    return e->graph->n_inputs;
+}
+
+int hone_engine_output_count(const hone_engine *e) {
+    return e->graph->n_outputs;
+}
+
+bool hone_engine_input(const hone_engine *e, int i, hone_io_info *info) {
+    return hone_graph_io(e->graph, e->graph->inputs, e->graph->n_inputs, i, info);
+}
+
+bool hone_engine_output(const hone_engine *e, int i, hone_io_info *info) {
+    return hone_graph_io(e->graph, e->graph->outputs, e->graph->n_outputs, i, info);
+}
+
+static int find_name(hone_value *const *list, int n, const char *name) {
+    for (int i = 0; i < n; ++i) {
+        if (strcmp(list[i]->name, name) == 0)
+            return i;
+    }
+    return -1;
+}
+
+int hone_engine_input_index(const hone_engine *e, const char *name) {
+    return find_name(e->graph->inputs, e->graph->n_inputs, name);
+}
+
+int hone_engine_output_index(const hone_engine *e, const char *name) {
+    return find_name(e->graph->outputs, e->graph->n_outputs, name);
+}

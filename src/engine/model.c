@@ -1,0 +1,99 @@
+/* Models: opening and describing. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/internal.h"
+#include "onnx/import.h"
+
+static hone_status import(hone_model *m, const uint8_t *bytes, size_t n, const char *dir,
+                          hone_error *err) {
+    return hone_onnx_import(bytes, n, dir, &m->graph, &m->facts, err);
+}
+
+/* The folder of a path, "." when it has none; freed by the caller. */
+static char *folder_of(const char *path) {
+    const char *slash = strrchr(path, '/');
+    if (!slash)
+        return strdup(".");
+    return slash == path ? strdup("/") : strndup(path, (size_t)(slash - path));
+}
+
+hone_status hone_model_open(const char *path, hone_model **out, hone_error *err) {
+    *out = NULL;
+    hone_model *m = calloc(1, sizeof *m);
+    char *dir = folder_of(path);
+    hone_status status = m && dir ? HONE_OK : hone_fail(err, HONE_E_NOMEM, "no memory for a model");
+    if (status == HONE_OK)
+        status = hone_file_map_open(path, &m->map, err);
+    if (status == HONE_OK)
+        status = import(m, m->map.data, m->map.n_bytes, dir, err);
+    free(dir);
+    if (status != HONE_OK) {
+        hone_model_destroy(m);
+        return status;
+    }
+    *out = m;
+    return HONE_OK;
+}
+
+hone_status hone_model_parse(const void *bytes, size_t n_bytes, const char *dir, hone_model **out,
+                             hone_error *err) {
+    *out = NULL;
+    hone_model *m = calloc(1, sizeof *m);
+    if (!m)
+        return hone_fail(err, HONE_E_NOMEM, "no memory for a model");
+    hone_status status = import(m, bytes, n_bytes, dir, err);
+    if (status != HONE_OK) {
+        hone_model_destroy(m);
+        return status;
+    }
+    *out = m;
+    return HONE_OK;
+}
+
+void hone_model_destroy(hone_model *m) {
+    if (!m)
+        return;
+    hone_graph_destroy(m->graph);
+    hone_file_map_close(&m->map);
+    free(m);
+}
+
+/* ---- inputs and outputs -----------------------------------------------------------------------
+ */
+
+bool hone_graph_io(const hone_graph *g, hone_value *const *list, int n, int i, hone_io_info *info) {
+    if (i < 0 || i >= n)
+        return false;
+    const hone_value *v = list[i];
+    *info = (hone_io_info){
+        .name = v->name,
+        .kind = v->type.kind,
+        .dtype = v->type.dtype,
+        .rank = v->type.kind == HONE_KIND_TENSOR ? v->type.rank : -1,
+        .is_optional = v->type.optional || v->initial,
+    };
+    for (int d = 0; d < info->rank; ++d) {
+        int64_t dim = v->type.dims[d];
+        info->dims[d] = dim < 0 ? -1 : dim;
+        if (hone_dim_is_symbol(dim))
+            info->dim_names[d] = g->symbols->name[hone_dim_symbol(dim)];
+    }
+    return true;
+}
+
+int hone_model_input_count(const hone_model *m) {
+    return m->graph->n_inputs;
+}
+
+int hone_model_output_count(const hone_model *m) {
+    return m->graph->n_outputs;
+}
+
+bool hone_model_input(const hone_model *m, int i, hone_io_info *info) {
+    return hone_graph_io(m->graph, m->graph->inputs, m->graph->n_inputs, i, info);
+}
+
+bool hone_model_output(const hone_model *m, int i, hone_io_info *info) {
+    return hone_graph_io(m->graph, m->graph->outputs, m->graph->n_outputs, i, info);
+}

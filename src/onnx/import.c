@@ -1,0 +1,14 @@
+#include "onnx/import.h"
+
+#include "ir/infer.h"
+
+hone_status hone_onnx_import(const uint8_t *bytes, size_t n, const char *dir, hone_graph **out,
+                             hone_onnx_facts *facts, hone_error *err) {
+    HONE_TRY(hone_onnx_read_model(bytes, n, dir, out, facts, err));
+    hone_status status = hone_graph_infer(*out, err);
+    if (status != HONE_OK) {
+        hone_graph_destroy(*out);
+        *out = NULL;
+    }
+    return status;
+}
