@@ -18,6 +18,7 @@
 #define HONE_T_NUM     (HONE_T_FLOAT | HONE_T_INT)
 #define HONE_T_SUB     (HONE_T(U4) | HONE_T(I4) | HONE_T(F4E2M1) | HONE_T(U2) | HONE_T(I2))
 #define HONE_T_COMPLEX (HONE_T(C64) | HONE_T(C128))
+#define HONE_T_ML      (HONE_T(F32) | HONE_T(F64) | HONE_T(I64) | HONE_T(I32)) /* ai.onnx.ml */
 #define HONE_T_ALL     0x7fffffeu /* every type, strings included */
 
 static inline bool hone_dtype_in(hone_dtype d, uint32_t set) {
