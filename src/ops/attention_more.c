@@ -333,6 +333,8 @@ hone_status hone_ref_flex_attention(hone_op_ctx *c) {
     a.scale = hone_attr_find(c->node, "scale") ? (double)hone_attr_float(c->node, "scale", 1)
                                                : 1 / sqrt((double)a.size);
     double *s = hone_op_array(c, dims[0] * dims[1] * dims[2] * dims[3], sizeof *s);
+    int64_t y_dims[4] = {dims[0], dims[1], dims[2], v->dims[3]};
+    HONE_TRY(hone_op_alloc(c, 0, q->dtype, 4, y_dims));
     double *y = hone_op_wide_out(c, c->out[0], HONE_DTYPE_F64, &ok);
     if (!ok || !s)
         return HONE_E_NOMEM;
