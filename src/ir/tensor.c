@@ -133,10 +133,10 @@ static void buffer_put(hone_buffer *b) {
 }
 
 int64_t hone_dims_count(const int64_t *dims, int from, int to) {
-    int64_t n = 1;
+    uint64_t n = 1; /* unsigned: huge dims beside a zero wrap, and the zero wins */
     for (int i = from; i < to; ++i)
-        n *= dims[i];
-    return n;
+        n *= (uint64_t)dims[i];
+    return (int64_t)n;
 }
 
 int64_t hone_tensor_count(const hone_tensor *t) {

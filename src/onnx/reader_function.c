@@ -4,7 +4,7 @@
 
 #include "onnx/reader_impl.h"
 
-enum { FIELD_INPUT = 4, FIELD_OUTPUT = 6, FIELD_NODE = 7, FIELD_DEFAULT = 11 };
+enum { FIELD_INPUT = 4, FIELD_OUTPUT = 5, FIELD_NODE = 7, FIELD_DEFAULT = 11 };
 
 hone_status onnx_read_function(onnx_reader *r, hone_pb m) {
     onnx_function *fn = HONE_NEW(&r->scratch, onnx_function);
