@@ -85,6 +85,7 @@ hone_status hone_infer_ml_svm_reg(hone_infer_ctx *c) {
     return HONE_OK;
 }
 
+/* post_transform is left out, as in ONNX Runtime: one score has nothing to be normalised with. */
 hone_status hone_ref_ml_svm_reg(hone_op_ctx *c) {
     svm_model m = {0};
     HONE_TRY(svm_load(c, hone_attr_int(c->node, "n_supports", 0), &m));
@@ -103,7 +104,6 @@ hone_status hone_ref_ml_svm_reg(hone_op_ctx *c) {
             s += kernel_value(&m, SVM_LINEAR, x, m.coef);
         if (one_class)
             s = s > 0 ? 1 : -1;
-        hone_post_scores(m.post, HONE_SECOND_NONE, &s, 1);
         ((float *)hone_out(c, 0)->data)[r] = (float)s;
     }
     return HONE_OK;

@@ -92,7 +92,8 @@ struct tree_run {
     size_t room_doubles;
     /* classifier */
     hone_labels labels;
-    bool is_binary, all_positive;
+    int only; /* two classes, all votes for this one; else -1 */
+    bool all_positive;
     int64_t n_out;
     int32_t *label; /* per row */
 };
@@ -212,15 +213,15 @@ hone_status hone_ref_ml_tree_reg(hone_op_ctx *c) {
 /* ---- classification ---------------------------------------------------------------------------
  */
 
-/* Two classes where all votes are for one id: one score decides. */
-static bool has_one_score(const hone_node *n, int64_t n_classes) {
+/* The class that all votes are for, when there are two classes; else -1. */
+static int only_class(const hone_node *n, int64_t n_classes) {
     const int64_t *id;
     int n_ids = hone_attr_ints(n, "class_ids", &id);
     for (int i = 1; i < n_ids; ++i) {
         if (id[i] != id[0])
-            return false;
+            return -1;
     }
-    return n_classes == 2;
+    return n_classes == 2 && n_ids > 0 ? (int)id[0] : -1;
 }
 
 hone_status hone_infer_ml_tree_class(hone_infer_ctx *c) {
@@ -233,32 +234,35 @@ hone_status hone_infer_ml_tree_class(hone_infer_ctx *c) {
     return HONE_OK;
 }
 
-/* One score: probability-like when no weight is negative (decided at 0.5), else a margin. */
+/* One score decides: probability-like when no weight is negative (at 0.5), else a margin (at 0).
+ * Votes for class 1 leave the score of class 0 as it is, votes for class 0 make both scores. */
 static int64_t finish_binary(tree_run *r, int64_t row, double *score) {
-    double s = score[0] + score[1]; /* the other one has no votes */
-    if (r->n_base == 1)
-        s += r->base[0];
-    else if (r->n_base == 2)
-        s += r->base[1];
-    r->label[row] = s > (r->all_positive ? 0.5 : 0);
-    score[0] = s;
+    score[0] += base_at(r, 0);
+    score[1] += base_at(r, 1);
+    r->label[row] = score[r->only] > (r->all_positive ? 0.5 : 0);
     hone_second second = r->all_positive ? HONE_SECOND_COMPLEMENT : HONE_SECOND_NEGATION;
-    return hone_post_scores(r->post, second, score, 1);
+    return hone_post_scores(r->post, second, score, r->only + 1);
+}
+
+/* The best of the classes that have votes, or a base value. */
+static int32_t best_class(const tree_run *r, const double *score, const unsigned char *has) {
+    int32_t best = -1;
+    for (int32_t i = 0; i < r->trees.n_targets; ++i) {
+        if ((has[i] || r->base) && (best < 0 || score[i] > score[best]))
+            best = i;
+    }
+    return best < 0 ? 0 : best;
 }
 
 static void finish_classes(tree_run *r, int64_t row, double *score, unsigned char *has) {
     hone_tensor *z = hone_out(r->c, 1);
     int64_t n = r->trees.n_targets;
-    (void)has;
-    if (r->is_binary) {
+    if (r->only >= 0) {
         n = finish_binary(r, row, score);
     } else {
-        int64_t best = 0;
-        for (int64_t i = 0; i < n; ++i) {
+        for (int64_t i = 0; i < n; ++i)
             score[i] += base_at(r, i);
-            best = score[i] > score[best] ? i : best;
-        }
-        r->label[row] = (int32_t)best;
+        r->label[row] = n == 1 ? score[0] > 0 : best_class(r, score, has);
         n = hone_post_scores(r->post, HONE_SECOND_NONE, score, n);
     }
     for (int64_t i = 0; z && i < r->n_out; ++i)
@@ -271,7 +275,7 @@ hone_status hone_ref_ml_tree_class(hone_op_ctx *c) {
     r.labels = hone_labels_of(c->node, "classlabels_int64s", "classlabels_strings");
     r.n_out = r.labels.n;
     HONE_TRY(hone_trees_load(c, "class", r.labels.n, &r.trees));
-    r.is_binary = has_one_score(c->node, r.labels.n);
+    r.only = only_class(c->node, r.labels.n);
     for (int32_t i = 0; i < r.trees.n_votes; ++i)
         r.all_positive &= r.trees.vote[i].weight >= 0;
     HONE_TRY(hone_rows_of(c, hone_in(c, 0), &rows, &cols));
@@ -279,7 +283,10 @@ hone_status hone_ref_ml_tree_class(hone_op_ctx *c) {
     if (!r.label)
         return HONE_E_NOMEM;
     HONE_TRY(run_trees(c, &r));
+    /* A single class is only told from none: 1 and 0, not its label. */
+    const hone_labels numbers = {.strings = r.labels.strings};
     for (int64_t i = 0; i < rows; ++i)
-        HONE_TRY(hone_labels_set(c, hone_out(c, 0), i, &r.labels, r.label[i]));
+        HONE_TRY(hone_labels_set(c, hone_out(c, 0), i, r.labels.n == 1 ? &numbers : &r.labels,
+                                 r.label[i]));
     return HONE_OK;
 }

@@ -91,10 +91,10 @@ int64_t hone_post_scores(hone_post p, hone_second second, double *s, int64_t n) 
     }
     if (second == HONE_SECOND_NONE)
         return 1;
-    s[1] = s[0];
-    s[0] = second == HONE_SECOND_COMPLEMENT ? 1 - s[1] : -s[1];
-    if (second == HONE_SECOND_NEGATION)
-        hone_post_apply(p, s, 2);
+    double v = s[0];
+    bool is_logistic = p == HONE_POST_LOGISTIC;
+    s[0] = is_logistic ? hone_logistic(-v) : second == HONE_SECOND_COMPLEMENT ? 1 - v : -v;
+    s[1] = is_logistic ? hone_logistic(v) : v;
     return 2;
 }
 

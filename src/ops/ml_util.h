@@ -27,7 +27,9 @@ typedef enum hone_second {
     HONE_SECOND_COMPLEMENT, /* the score is a probability: 1 - s, s */
     HONE_SECOND_NEGATION,   /* the score is a margin: -s, s */
 } hone_second;
-/** s[0..n) to the scores to output, s having room for 2; returns their number. */
+/** s[0..n) to the scores to output, s having room for 2; returns their number. Where a score
+ * becomes a pair, only LOGISTIC is applied to it, and PROBIT leaves it single: what ONNX Runtime
+ * does. */
 int64_t hone_post_scores(hone_post p, hone_second second, double *s, int64_t n);
 
 typedef struct hone_labels {
