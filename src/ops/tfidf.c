@@ -177,16 +177,32 @@ static void count_row(const gram_table *t, const gram_items *x, int64_t begin, i
     }
 }
 
-static void weigh_row(const hone_node *n, float *y, int64_t width) {
+/* The weight of each column, NULL when none apply: weight i is that of gram i. */
+static hone_status column_weights(hone_op_ctx *c, int64_t width, const float **out) {
     const float *w;
-    const char *mode = hone_attr_string(n, "mode", "TF");
-    int n_w = hone_attr_floats(n, "weights", &w);
-    if (strcmp(mode, "TF") == 0)
-        return;
-    bool is_idf = strcmp(mode, "IDF") == 0;
+    const int64_t *index;
+    int n_w = hone_attr_floats(c->node, "weights", &w);
+    int n_index = hone_attr_ints(c->node, "ngram_indexes", &index);
+    *out = NULL;
+    if (n_w == 0 || strcmp(hone_attr_string(c->node, "mode", "TF"), "TF") == 0)
+        return HONE_OK;
+    if (n_w != n_index)
+        return hone_op_fail(c, HONE_E_FORMAT, "there are %d weights for %d n-grams", n_w, n_index);
+    float *column = hone_op_scratch(c, (size_t)width * sizeof *column);
+    if (!column)
+        return HONE_E_NOMEM;
+    for (int64_t k = 0; k < width; ++k)
+        column[k] = 1;
+    for (int i = 0; i < n_w; ++i)
+        column[index[i]] = w[i];
+    *out = column;
+    return HONE_OK;
+}
+
+static void weigh_row(bool is_idf, const float *w, float *y, int64_t width) {
     for (int64_t k = 0; k < width; ++k) {
         float count = is_idf && y[k] > 1 ? 1 : y[k];
-        y[k] = k < n_w ? count * w[k] : count;
+        y[k] = w ? count * w[k] : count;
     }
 }
 
@@ -204,13 +220,16 @@ hone_status hone_ref_text_tfidf(hone_op_ctx *c) {
         items.ints32 = x->data;
     if ((t.pool.strings != NULL) != (items.strings != NULL))
         return hone_op_fail(c, HONE_E_TYPE, "the pool does not have the input's type");
+    const float *w = NULL;
+    HONE_TRY(column_weights(c, t.width, &w));
+    bool is_idf = strcmp(hone_attr_string(c->node, "mode", "TF"), "IDF") == 0;
     int64_t rows = x->rank == 2 ? x->dims[0] : 1;
     int64_t cols = x->rank ? x->dims[x->rank - 1] : 1;
     for (int64_t r = 0; r < rows; ++r) {
         float *y = (float *)out->data + r * t.width;
         memset(y, 0, (size_t)t.width * sizeof *y);
         count_row(&t, &items, r * cols, (r + 1) * cols, y);
-        weigh_row(c->node, y, t.width);
+        weigh_row(is_idf, w, y, t.width);
     }
     return HONE_OK;
 }
