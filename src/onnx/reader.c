@@ -9,7 +9,7 @@
 
 /* Memory that reading may take: a fixed part (densified tensors, small files) and one in proportion
  * to the file, so that a small hostile file cannot exhaust the machine. */
-#define LIMIT_FIXED_BYTES ((size_t)512 << 20)
+#define LIMIT_FIXED_BYTES ((size_t)256 << 20)
 enum { LIMIT_PER_BYTE = 64 };
 
 const char *onnx_text(onnx_reader *r, hone_string s) {
