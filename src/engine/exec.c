@@ -393,6 +393,10 @@ static hone_status run_dynamic(hone_frame *f, instance *x, const hone_step *step
         if (c->out[i])
             hone_tensor_release(c->out[i]);
     }
+    /* A view of a sequence, or of an empty optional, is another handle of it. */
+    if ((n->op->flags & HONE_OP_VIEW) && n->n_in == 1 && c->out[0] &&
+        (!in[0] || in[0]->kind != HONE_KIND_TENSOR))
+        return in[0] ? hone_tensor_keep(c->alloc, c->out[0], in[0], c->err) : HONE_OK;
     if (n->op->flags & HONE_OP_CONTROL) {
         for (int i = 0; i < n->n_out; ++i) {
             if (c->out[i])

@@ -73,10 +73,14 @@ hone_status hone_infer_loop(hone_infer_ctx *c) {
                                1 + (c->n_out > n_state ? c->n_out : n_state));
     for (int i = 0; i < c->n_out; ++i) {
         const hone_type *t = &g->outputs[1 + i]->type;
-        if (i < n_state)
-            c->out[i] = hone_common_type(t, &c->in[2 + i]);
-        else
+        if (i >= n_state) {
             hone_steps_infer(c, i, t, 0, HONE_DIM_UNKNOWN);
+            continue;
+        }
+        /* A body may turn an optional sequence into a sequence: that is what comes out. */
+        c->out[i] = hone_common_type(t, &c->in[2 + i]);
+        if (t->kind == HONE_KIND_SEQUENCE)
+            c->out[i].optional = t->optional;
     }
     return HONE_OK;
 }
