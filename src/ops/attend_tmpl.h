@@ -68,8 +68,10 @@ static void ATTEND_(query)(const hone_attend *a, int64_t b, int64_t h, int64_t i
     const REAL *k = (const REAL *)a->k + b * a->k_at.b + kv * a->k_at.h;
     REAL *qk = a->qk ? (REAL *)a->qk + ((b * a->n_heads + h) * a->n_q + i) * a->n_kv : NULL;
     bool all = qk && a->qk_mode < 2;
+    REAL scale =
+        a->size > 0 ? (REAL)a->scale : 0; /* the default scale of an empty head is infinite */
     for (int64_t j = all ? 0 : lo; j < (all ? a->n_kv : hi); ++j)
-        s[j] = (REAL)a->scale * DOT(q, k + j * a->k_at.s, a->size);
+        s[j] = scale * DOT(q, k + j * a->k_at.s, a->size);
     if (qk && a->qk_mode == 0)
         memcpy(qk, s, (size_t)a->n_kv * sizeof *s);
     if (a->softcap > 0)
@@ -77,11 +79,13 @@ static void ATTEND_(query)(const hone_attend *a, int64_t b, int64_t h, int64_t i
     if (qk && a->qk_mode == 1)
         memcpy(qk, s, (size_t)a->n_kv * sizeof *s);
     if (a->mask)
-        ATTEND_(add_mask)((const REAL *)a->mask + b * a->mask_at[0] + h * a->mask_at[1] +
-                              i * a->mask_at[2], a->mask_at[3], s, lo, hi);
+        ATTEND_(add_mask)
+        ((const REAL *)a->mask + b * a->mask_at[0] + h * a->mask_at[1] + i * a->mask_at[2],
+         a->mask_at[3], s, lo, hi);
     if (a->bias)
-        ATTEND_(add_mask)((const REAL *)a->bias + b * a->bias_at[0] + h * a->bias_at[1] +
-                              i * a->bias_at[2], a->bias_at[3], s, lo, hi);
+        ATTEND_(add_mask)
+        ((const REAL *)a->bias + b * a->bias_at[0] + h * a->bias_at[1] + i * a->bias_at[2],
+         a->bias_at[3], s, lo, hi);
     if (qk && a->qk_mode == 2)
         for (int64_t j = 0; j < a->n_kv; ++j)
             qk[j] = j >= lo && j < hi ? s[j] : -(REAL)INFINITY;

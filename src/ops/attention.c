@@ -69,7 +69,8 @@ static hone_status check_shapes(hone_infer_ctx *c, shape *q, shape *k, shape *v)
     v->seq = k->seq;
     HONE_TRY(hone_infer_same_dim(c, q->size, k->size, &q->size));
     k->size = q->size;
-    if (q->heads >= 0 && k->heads >= 0 && (k->heads == 0 || q->heads % k->heads != 0))
+    if (q->heads >= 0 && k->heads >= 0 &&
+        (k->heads == 0 ? q->heads != 0 : q->heads % k->heads != 0))
         return hone_infer_fail(c, HONE_E_SHAPE,
                                "%" PRId64 " query heads are not a multiple of %" PRId64
                                " key and value heads",

@@ -44,8 +44,8 @@ static hone_status rotary_dims(hone_op_ctx *c, rotary *r) {
     r->positions = hone_in(c, 3);
     if (r->n < 0 || r->n > r->size || r->n % 2 != 0)
         return hone_op_fail(c, HONE_E_SHAPE,
-                            "%" PRId64 " elements of a head of %" PRId64 " cannot be rotated",
-                            r->n, r->size);
+                            "%" PRId64 " elements of a head of %" PRId64 " cannot be rotated", r->n,
+                            r->size);
     int rank = r->positions ? 2 : 3;
     if (cache->rank != rank || !hone_same_dims(cache, c->in[2]) ||
         cache->dims[rank - 1] != r->n / 2)
@@ -108,8 +108,10 @@ hone_status hone_infer_linear_attention(hone_infer_ctx *c) {
             HONE_TRY(hone_infer_same_dim(c, time, t->dims[1], &time));
         int64_t n = i == 0 ? heads : kv_heads;
         if (i < 3 && t->dims[2] >= 0 && t->dims[2] % n != 0)
-            return hone_infer_fail(c, HONE_E_SHAPE, "the last dim of input %d must be a multiple "
-                                   "of its heads", i);
+            return hone_infer_fail(c, HONE_E_SHAPE,
+                                   "the last dim of input %d must be a multiple "
+                                   "of its heads",
+                                   i);
         if (i < 3 && t->dims[2] >= 0)
             HONE_TRY(hone_infer_same_dim(c, i < 2 ? size : v_size, t->dims[2] / n,
                                          i < 2 ? &size : &v_size));
@@ -162,8 +164,8 @@ static void linear_step(const linear *l, int64_t row, int64_t h, float *state) {
     for (int64_t g = h * group; g < (h + 1) * group; ++g) {
         float *y = l->y + (row * l->heads + g) * l->v_size;
         memset(y, 0, (size_t)l->v_size * sizeof *y);
-        hone_vecmat_f32(l->v_size, l->size, l->q + (row * l->heads + g) * l->size, state,
-                        l->v_size, y);
+        hone_vecmat_f32(l->v_size, l->size, l->q + (row * l->heads + g) * l->size, state, l->v_size,
+                        y);
         for (int64_t j = 0; j < l->v_size; ++j)
             y[j] *= l->scale;
     }
@@ -182,11 +184,15 @@ static hone_status linear_check(hone_op_ctx *c, linear *l) {
     l->n_decay = decay ? decay->dims[2] : 0;
     l->n_beta = beta ? beta->dims[2] : 0;
     if (decay && l->n_decay != l->kv_heads && l->n_decay != l->kv_heads * l->size)
-        return hone_op_fail(c, HONE_E_SHAPE, "decay must have a last dim of kv_num_heads or "
-                            "kv_num_heads * key size, not %" PRId64, l->n_decay);
+        return hone_op_fail(c, HONE_E_SHAPE,
+                            "decay must have a last dim of kv_num_heads or "
+                            "kv_num_heads * key size, not %" PRId64,
+                            l->n_decay);
     if (beta && l->n_beta != l->kv_heads && l->n_beta != 1)
-        return hone_op_fail(c, HONE_E_SHAPE, "beta must have a last dim of kv_num_heads or 1, not "
-                            "%" PRId64, l->n_beta);
+        return hone_op_fail(c, HONE_E_SHAPE,
+                            "beta must have a last dim of kv_num_heads or 1, not "
+                            "%" PRId64,
+                            l->n_beta);
     return HONE_OK;
 }
 
@@ -249,9 +255,11 @@ hone_status hone_infer_flex_attention(hone_infer_ctx *c) {
         HONE_TRY(hone_infer_same_dim(c, t[0].dims[0], t[1].dims[0], &d));
         HONE_TRY(hone_infer_same_dim(c, t[0].dims[3], t[1].dims[3], &d));
         int64_t q_heads = t[0].dims[1], k_heads = t[1].dims[1];
-        if (q_heads >= 0 && k_heads >= 0 && (k_heads == 0 || q_heads % k_heads != 0))
-            return hone_infer_fail(c, HONE_E_SHAPE, "%" PRId64 " query heads are not a multiple of "
-                                   "%" PRId64 " key heads", q_heads, k_heads);
+        if (q_heads >= 0 && k_heads >= 0 && (k_heads == 0 ? q_heads != 0 : q_heads % k_heads != 0))
+            return hone_infer_fail(c, HONE_E_SHAPE,
+                                   "%" PRId64 " query heads are not a multiple of "
+                                   "%" PRId64 " key heads",
+                                   q_heads, k_heads);
     }
     for (int axis = 0; known[1] && known[2] && axis < 3; ++axis)
         HONE_TRY(hone_infer_same_dim(c, t[1].dims[axis], t[2].dims[axis], &d));
@@ -269,8 +277,8 @@ static hone_status modify(hone_op_ctx *c, const char *name, hone_tensor *t) {
     HONE_TRY(c->host->run_graph(c, g, in, 1, &out, 1));
     hone_status status = HONE_OK;
     if (out.dtype != t->dtype || !hone_same_dims(&out, t))
-        status = hone_op_fail(c, HONE_E_SHAPE, "%s must keep the type and shape of its input",
-                              name);
+        status =
+            hone_op_fail(c, HONE_E_SHAPE, "%s must keep the type and shape of its input", name);
     else if (hone_tensor_bytes(t) > 0)
         memcpy(t->data, out.data, hone_tensor_bytes(t));
     hone_tensor_release(&out);
@@ -323,8 +331,14 @@ hone_status hone_ref_flex_attention(hone_op_ctx *c) {
         return hone_op_fail(c, HONE_E_FORMAT, "softmax_precision %d is no float type", (int)d);
     bool ok = true;
     int64_t dims[4] = {q->dims[0], q->dims[1], q->dims[2], k->dims[2]};
-    hone_attend a = {.n_batch = dims[0], .n_heads = dims[1], .n_kv_heads = k->dims[1],
-                     .n_q = dims[2], .n_kv = dims[3], .size = q->dims[3], .left = -1, .right = -1};
+    hone_attend a = {.n_batch = dims[0],
+                     .n_heads = dims[1],
+                     .n_kv_heads = k->dims[1],
+                     .n_q = dims[2],
+                     .n_kv = dims[3],
+                     .size = q->dims[3],
+                     .left = -1,
+                     .right = -1};
     a.q = hone_op_widen(c, q, HONE_DTYPE_F64, &ok);
     a.k = hone_op_widen(c, k, HONE_DTYPE_F64, &ok);
     a.v = hone_op_widen(c, v, HONE_DTYPE_F64, &ok);
@@ -341,9 +355,10 @@ hone_status hone_ref_flex_attention(hone_op_ctx *c) {
     a.qk = s;
     HONE_TRY(hone_attend_run(c, &a, HONE_DTYPE_F64));
     HONE_TRY(flex_probabilities(c, d, dims, s));
-    int64_t v_size = v->dims[3], group = dims[1] / k->dims[1];
+    int64_t v_size = v->dims[3];
     for (int64_t r = 0; r < dims[0] * dims[1] * dims[2]; ++r) {
-        int64_t head = r / dims[2], b = head / dims[1], kv = head % dims[1] / group;
+        int64_t head = r / dims[2], b = head / dims[1];
+        int64_t kv = head % dims[1] / (dims[1] / k->dims[1]);
         memset(y + r * v_size, 0, (size_t)v_size * sizeof *y);
         hone_vecmat_f64(v_size, dims[3], s + r * dims[3],
                         (const double *)a.v + (b * k->dims[1] + kv) * dims[3] * v_size, v_size,

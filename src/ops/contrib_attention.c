@@ -47,8 +47,8 @@ static hone_status divide(hone_infer_ctx *c, int64_t width, int64_t by, int64_t 
 
 /* f32 [b, n, s, size] storage for joined keys or values: the present output, or scratch. */
 static float *joined(hone_op_ctx *c, const hone_tensor *present, int64_t n, bool *ok) {
-    float *p = present ? hone_op_wide_out(c, present, HONE_DTYPE_F32, ok)
-                       : hone_op_array(c, n, sizeof *p);
+    float *p =
+        present ? hone_op_wide_out(c, present, HONE_DTYPE_F32, ok) : hone_op_array(c, n, sizeof *p);
     *ok = *ok && p;
     return p;
 }
@@ -140,7 +140,8 @@ static hone_status set_offset(hone_op_ctx *c, hone_attend *a, int64_t n_past) {
  * [b, s, n*d] with key, value of rank 3, or of rank 4 [b, n, keys, d] (cross attention, used as
  * they are); key [b, keys, n, 2, d] without value; query [b, s, n, 3, d] alone. */
 hone_status hone_infer_ms_mha(hone_infer_ctx *c) {
-    int64_t heads, batch = HONE_DIM_UNKNOWN, seq = batch, keys = batch, size = batch, v_size = batch;
+    int64_t heads, batch = HONE_DIM_UNKNOWN, seq = batch, keys = batch, size = batch,
+                   v_size = batch;
     HONE_TRY(want_heads(c, "num_heads", &heads));
     HONE_TRY(want_rank(c, 0, 3, 5));
     HONE_TRY(want_rank(c, 1, 3, 5));
@@ -155,7 +156,8 @@ hone_status hone_infer_ms_mha(hone_infer_ctx *c) {
             size = q->dims[q->rank - 1];
         if (q->rank == 4 || (q->rank == 5 && q->dims[3] >= 0 && q->dims[3] != 3) ||
             (q->rank == 5 && q->dims[2] >= 0 && q->dims[2] != heads))
-            return hone_infer_fail(c, HONE_E_SHAPE, "packed queries must be [b, s, heads, 3, size]");
+            return hone_infer_fail(c, HONE_E_SHAPE,
+                                   "packed queries must be [b, s, heads, 3, size]");
         if (q->rank == 5) {
             keys = seq;
             v_size = size;
@@ -197,10 +199,10 @@ hone_status hone_infer_ms_mha(hone_infer_ctx *c) {
     }
     if (given(c, 6) != given(c, 7))
         return hone_infer_fail(c, HONE_E_FORMAT, "past_key and past_value go together");
-    if (ranked(c, 3) && (c->in[3].rank != 1 ||
-                         (size >= 0 && v_size >= 0 && c->in[3].dims[0] >= 0 &&
-                          c->in[3].dims[0] != heads * (2 * size + v_size))))
-        return hone_infer_fail(c, HONE_E_SHAPE, "bias must have one element a hidden unit of q, k, v");
+    if (ranked(c, 3) && (c->in[3].rank != 1 || (size >= 0 && v_size >= 0 && c->in[3].dims[0] >= 0 &&
+                                                c->in[3].dims[0] != heads * (2 * size + v_size))))
+        return hone_infer_fail(c, HONE_E_SHAPE,
+                               "bias must have one element a hidden unit of q, k, v");
     int64_t total = plus(past, keys);
     if (given(c, 8))
         return hone_infer_fail(c, HONE_E_UNSUPPORTED, "past_sequence_length is not supported");
@@ -229,8 +231,8 @@ static hone_status mha_operands(hone_op_ctx *c, hone_attend *a) {
         a->k = data + d;
         a->v = data + 2 * d;
         return b ? hone_op_fail(c, HONE_E_UNSUPPORTED, "bias with packed queries is not supported")
-           : ok  ? HONE_OK
-                 : HONE_E_NOMEM;
+               : ok ? HONE_OK
+                    : HONE_E_NOMEM;
     }
     a->size = q->dims[2] / n;
     a->q_at = hone_bhs_bsnh(n, a->n_q, a->size);
@@ -275,8 +277,8 @@ hone_status hone_ref_ms_mha(hone_op_ctx *c) {
         const float *old_v = hone_op_widen(c, past_v, HONE_DTYPE_F32, &ok);
         if (!ok)
             return HONE_E_NOMEM;
-        hone_attend_concat(HONE_DTYPE_F32, a.n_batch, a.n_heads, a.size, old_k, n_past, a.k,
-                           a.k_at, a.n_kv, k);
+        hone_attend_concat(HONE_DTYPE_F32, a.n_batch, a.n_heads, a.size, old_k, n_past, a.k, a.k_at,
+                           a.n_kv, k);
         hone_attend_concat(HONE_DTYPE_F32, a.n_batch, a.n_heads, a.v_size, old_v, n_past, a.v,
                            a.v_at, a.n_kv, v);
         hone_op_narrow(hone_out(c, 1), HONE_DTYPE_F32, k);
@@ -296,8 +298,8 @@ hone_status hone_ref_ms_mha(hone_op_ctx *c) {
         return HONE_E_NOMEM;
     HONE_TRY(set_offset(c, &a, n_past));
     if (hone_in(c, 4))
-        HONE_TRY(key_mask(c, hone_in(c, 4), &a,
-                          hone_attr_float(node, "mask_filter_value", -10000.0f)));
+        HONE_TRY(
+            key_mask(c, hone_in(c, 4), &a, hone_attr_float(node, "mask_filter_value", -10000.0f)));
     HONE_TRY(set_bias(c, hone_in(c, 5), &a));
     HONE_TRY(hone_attend_run(c, &a, HONE_DTYPE_F32));
     hone_op_narrow(c->out[0], HONE_DTYPE_F32, a.y);
@@ -320,7 +322,8 @@ static hone_status attention_widths(const hone_node *n, int64_t columns, int64_t
     return w[0] == w[1] && w[0] + w[1] + w[2] == columns ? HONE_OK : HONE_E_SHAPE;
 }
 
-/* input [b, s, in], weights [in, columns], bias, mask_index, past [2, b, n, p, d], attention_bias. */
+/* input [b, s, in], weights [in, columns], bias, mask_index, past [2, b, n, p, d], attention_bias.
+ */
 hone_status hone_infer_ms_attention(hone_infer_ctx *c) {
     int64_t heads, w[3] = {HONE_DIM_UNKNOWN, HONE_DIM_UNKNOWN, HONE_DIM_UNKNOWN}, d;
     int64_t y[3] = {HONE_DIM_UNKNOWN, HONE_DIM_UNKNOWN, HONE_DIM_UNKNOWN};
@@ -417,9 +420,15 @@ hone_status hone_ref_ms_attention(hone_op_ctx *c) {
     if (!ok || !p.y)
         return HONE_E_NOMEM;
     hone_op_parallel(c, rows, project_row, &p);
-    hone_attend a = {.n_batch = x->dims[0], .n_heads = heads, .n_kv_heads = heads,
-                     .n_q = x->dims[1], .n_kv = x->dims[1], .size = w[0] / heads,
-                     .v_size = w[2] / heads, .left = -1, .right = -1};
+    hone_attend a = {.n_batch = x->dims[0],
+                     .n_heads = heads,
+                     .n_kv_heads = heads,
+                     .n_q = x->dims[1],
+                     .n_kv = x->dims[1],
+                     .size = w[0] / heads,
+                     .v_size = w[2] / heads,
+                     .left = -1,
+                     .right = -1};
     a.q = p.y;
     a.k = p.y + w[0];
     a.v = p.y + w[0] + w[1];

@@ -18,8 +18,8 @@ static hone_status set_rope(hone_op_ctx *c, int i_cos, bool interleaved, int64_t
     bool ok = true;
     if (!cos_cache || !sin_cache || cos_cache->rank != 2 || !hone_same_dims(cos_cache, sin_cache))
         return hone_op_fail(c, HONE_E_SHAPE, "cos_cache and sin_cache must be [positions, size/2]");
-    *r = (rope){.n_rows = cos_cache->dims[0], .n = cos_cache->dims[1] * 2,
-                .interleaved = interleaved};
+    *r = (rope){
+        .n_rows = cos_cache->dims[0], .n = cos_cache->dims[1] * 2, .interleaved = interleaved};
     r->cos = hone_op_widen(c, cos_cache, HONE_DTYPE_F32, &ok);
     r->sin = hone_op_widen(c, sin_cache, HONE_DTYPE_F32, &ok);
     if (r->n > size)
@@ -63,8 +63,10 @@ hone_status hone_ref_ms_rotary(hone_op_ctx *c) {
     } else {
         size = heads > 0 ? width / heads : cache->rank == 2 ? cache->dims[1] * 2 : 0;
         if (size <= 0 || width % size != 0)
-            return hone_op_fail(c, HONE_E_SHAPE, "the last dim %" PRId64 " does not divide into "
-                                "heads", width);
+            return hone_op_fail(c, HONE_E_SHAPE,
+                                "the last dim %" PRId64 " does not divide into "
+                                "heads",
+                                width);
         heads = width / size;
     }
     rope r;
@@ -95,15 +97,28 @@ hone_status hone_ref_ms_rotary(hone_op_ctx *c) {
 
 /* ---- GroupQueryAttention -------------------------------------------------------------------- */
 
-enum { GQA_Q, GQA_K, GQA_V, GQA_PAST_K, GQA_PAST_V, GQA_LENS, GQA_TOTAL, GQA_COS, GQA_SIN,
-       GQA_POSITIONS, GQA_BIAS, GQA_SINK };
+enum {
+    GQA_Q,
+    GQA_K,
+    GQA_V,
+    GQA_PAST_K,
+    GQA_PAST_V,
+    GQA_LENS,
+    GQA_TOTAL,
+    GQA_COS,
+    GQA_SIN,
+    GQA_POSITIONS,
+    GQA_BIAS,
+    GQA_SINK
+};
 
 static bool has_in(const hone_infer_ctx *c, int i) {
     return i < c->n_in && c->node->in[i];
 }
 
 hone_status hone_infer_ms_gqa(hone_infer_ctx *c) {
-    int64_t n = hone_attr_int(c->node, "num_heads", 0), kv = hone_attr_int(c->node, "kv_num_heads", 0);
+    int64_t n = hone_attr_int(c->node, "num_heads", 0),
+            kv = hone_attr_int(c->node, "kv_num_heads", 0);
     int64_t y[3] = {HONE_DIM_UNKNOWN, HONE_DIM_UNKNOWN, HONE_DIM_UNKNOWN}, d;
     int64_t size = HONE_DIM_UNKNOWN, total = HONE_DIM_UNKNOWN;
     if (n < 1 || kv < 1 || n % kv != 0 || n > INT32_MAX)
@@ -196,13 +211,14 @@ static hone_status gqa_lengths(hone_op_ctx *c, gqa *g) {
     if (!g->before)
         return HONE_E_NOMEM;
     if (hone_tensor_count(lens) != g->a.n_batch || all < g->a.n_q)
-        return hone_op_fail(c, HONE_E_SHAPE, "seqlens_k must have one element a sequence and "
+        return hone_op_fail(c, HONE_E_SHAPE,
+                            "seqlens_k must have one element a sequence and "
                             "total_sequence_length must count the new tokens");
     for (int64_t b = 0; b < g->a.n_batch; ++b) {
         int64_t n = hone_load_i64(lens->dtype, lens->data, b) + 1;
         g->before[b] = all == g->a.n_q ? 0 : n - g->a.n_q;
-        if (n < 0 || n > g->total || g->before[b] < 0 ||
-            (g->before[b] > g->n_past) || g->before[b] + g->a.n_q > g->total)
+        if (n < 0 || n > g->total || g->before[b] < 0 || (g->before[b] > g->n_past) ||
+            g->before[b] + g->a.n_q > g->total)
             return hone_op_fail(c, HONE_E_RUNTIME,
                                 "seqlens_k[%" PRId64 "] does not fit a cache of %" PRId64, b,
                                 g->total);
@@ -243,8 +259,7 @@ static hone_status gqa_tokens(hone_op_ctx *c, gqa *g, const rope *r) {
 
 static void gqa_copy_past(const gqa *g, const float *past, float *present) {
     const hone_attend *a = &g->a;
-    memset(present, 0,
-           (size_t)(a->n_batch * a->n_kv_heads * g->total * a->size) * sizeof *present);
+    memset(present, 0, (size_t)(a->n_batch * a->n_kv_heads * g->total * a->size) * sizeof *present);
     for (int64_t i = 0; past && i < a->n_batch * a->n_kv_heads; ++i) {
         size_t bytes = (size_t)(g->before[i / a->n_kv_heads] * a->size) * sizeof *present;
         if (bytes)
@@ -308,10 +323,10 @@ hone_status hone_ref_ms_gqa(hone_op_ctx *c) {
     HONE_TRY(gqa_cache(c, &g));
     hone_attend *a = &g.a;
     if (turn) {
-        HONE_TRY(set_rope(c, GQA_COS, hone_attr_int(c->node, "rotary_interleaved", 0) != 0,
-                          a->size, &r));
-        g.q_rotated = hone_op_array(c, a->n_batch * a->n_q * a->n_heads,
-                                    sizeof(float) * (size_t)a->size);
+        HONE_TRY(set_rope(c, GQA_COS, hone_attr_int(c->node, "rotary_interleaved", 0) != 0, a->size,
+                          &r));
+        g.q_rotated =
+            hone_op_array(c, a->n_batch * a->n_q * a->n_heads, sizeof(float) * (size_t)a->size);
         if (!g.q_rotated)
             return HONE_E_NOMEM;
         const hone_tensor *p = hone_in(c, GQA_POSITIONS);

@@ -143,7 +143,9 @@ hone_status hone_ref_ms_fused_matmul(hone_op_ctx *c) {
     float *py = hone_op_wide_out(c, y, HONE_DTYPE_F32, &ok);
     if (!pa || !pb || !ok)
         return HONE_E_NOMEM;
-    product p = {.m = ra >= 2 ? a[ra - 2] : 1, .k = a[ra - 1], .n = rb >= 2 ? b[rb - 1] : 1,
+    product p = {.m = ra >= 2 ? a[ra - 2] : 1,
+                 .k = a[ra - 1],
+                 .n = rb >= 2 ? b[rb - 1] : 1,
                  .alpha = hone_attr_float(c->node, "alpha", 1)};
     int n_y = y->rank - (ra >= 2) - (rb >= 2);
     int64_t n_batch = hone_dims_count(y->dims, 0, n_y);
@@ -177,7 +179,8 @@ static hone_status infer_rows(hone_infer_ctx *c, hone_dtype d, int64_t k, int64_
 
 hone_status hone_infer_ms_matmul_nbits(hone_infer_ctx *c) {
     int64_t k = hone_attr_int(c->node, "K", -1), n = hone_attr_int(c->node, "N", -1);
-    int64_t bits = hone_attr_int(c->node, "bits", 4), block = hone_attr_int(c->node, "block_size", 0);
+    int64_t bits = hone_attr_int(c->node, "bits", 4),
+            block = hone_attr_int(c->node, "block_size", 0);
     if (k < 1 || n < 1 || k > INT32_MAX || n > INT32_MAX)
         return hone_infer_fail(c, HONE_E_FORMAT, "K and N must be positive");
     if (bits != 2 && bits != 4 && bits != 8)
@@ -228,7 +231,8 @@ static void nbits_column(void *arg, int64_t col, int worker) {
         }
     }
     for (int64_t r = 0; r < p->m; ++r)
-        p->y[r * p->n + col] = hone_dot_f32(p->a + r * p->k, w, p->k) + (p->bias ? p->bias[col] : 0);
+        p->y[r * p->n + col] =
+            hone_dot_f32(p->a + r * p->k, w, p->k) + (p->bias ? p->bias[col] : 0);
 }
 
 static hone_status nbits_check(hone_op_ctx *c, const nbits *p) {
@@ -259,7 +263,8 @@ static hone_status nbits_check(hone_op_ctx *c, const nbits *p) {
 hone_status hone_ref_ms_matmul_nbits(hone_op_ctx *c) {
     const hone_tensor *zero = hone_in(c, 3), *order = hone_in(c, 4);
     bool ok = true;
-    nbits p = {.k = hone_attr_int(c->node, "K", 0), .n = hone_attr_int(c->node, "N", 0),
+    nbits p = {.k = hone_attr_int(c->node, "K", 0),
+               .n = hone_attr_int(c->node, "N", 0),
                .bits = hone_attr_int(c->node, "bits", 4),
                .block = hone_attr_int(c->node, "block_size", 0)};
     p.n_blocks = (p.k + p.block - 1) / p.block;
@@ -340,9 +345,9 @@ static hone_status take_zero(hone_op_ctx *c, const hone_tensor *t, const hone_te
     for (int64_t i = 0; i < n; ++i) {
         int v = t->dtype == HONE_DTYPE_U8 ? ((const uint8_t *)t->data)[i]
                                           : ((const int8_t *)t->data)[i];
-        p[i] = v - (n_zero ? (int32_t)hone_load_i64(zero->dtype, zero->data,
-                                                    n_zero == 1 ? 0 : i % cols)
-                           : 0);
+        p[i] = v -
+               (n_zero ? (int32_t)hone_load_i64(zero->dtype, zero->data, n_zero == 1 ? 0 : i % cols)
+                       : 0);
     }
     *out = p;
     return HONE_OK;

@@ -113,7 +113,8 @@ static hone_status set_window(hone_infer_ctx *c, const hone_node *n, int axis, i
     const char *mode = hone_attr_string(n, "auto_pad", "NOTSET");
     bool same = strncmp(mode, "SAME", 4) == 0, ceil_mode = hone_attr_int(n, "ceil_mode", 0) != 0;
     int n_kernel = hone_attr_ints(n, "kernel_shape", &kernel);
-    int n_strides = hone_attr_ints(n, "strides", &strides), n_pads = hone_attr_ints(n, "pads", &pads);
+    int n_strides = hone_attr_ints(n, "strides", &strides),
+        n_pads = hone_attr_ints(n, "pads", &pads);
     if (n_kernel != n_axes || (n_strides && n_strides != n_axes) ||
         (n_pads && n_pads != 2 * n_axes))
         return hone_infer_fail(c, HONE_E_FORMAT, "kernel_shape, strides or pads do not fit %d axes",
@@ -269,8 +270,8 @@ static hone_status gemm_operand(hone_op_ctx *c, int i, bool trans, int32_t **out
         int64_t row = e / cols, col = e % cols, from = trans ? col * t->dims[1] + row : e;
         int v = t->dtype == HONE_DTYPE_U8 ? ((const uint8_t *)t->data)[from]
                                           : ((const int8_t *)t->data)[from];
-        p[e] = v - (n_zero ? (int32_t)hone_load_i64(zero->dtype, zero->data, n_zero > 1 ? col : 0)
-                           : 0);
+        p[e] = v -
+               (n_zero ? (int32_t)hone_load_i64(zero->dtype, zero->data, n_zero > 1 ? col : 0) : 0);
     }
     *out = p;
     return HONE_OK;
@@ -292,7 +293,8 @@ static hone_status gemm_c(hone_op_ctx *c, int64_t m, int64_t n, int64_t at[2]) {
 hone_status hone_ref_ms_qgemm(hone_op_ctx *c) {
     const hone_tensor *a_scale = c->in[1], *b_scale = c->in[4], *add = hone_in(c, 6);
     hone_tensor *y = c->out[0];
-    bool ta = hone_attr_int(c->node, "transA", 0) != 0, tb = hone_attr_int(c->node, "transB", 0) != 0;
+    bool ta = hone_attr_int(c->node, "transA", 0) != 0,
+         tb = hone_attr_int(c->node, "transB", 0) != 0;
     int32_t *a, *b;
     int64_t m = y->dims[0], n = y->dims[1], k = c->in[0]->dims[ta ? 0 : 1], at[2] = {0, 0};
     int64_t n_scale = hone_tensor_count(b_scale);

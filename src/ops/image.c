@@ -155,8 +155,18 @@ typedef struct tiff {
     bool short_offsets;
 } tiff;
 
-enum { T_WIDTH, T_HEIGHT, T_BITS, T_COMPRESSION, T_PHOTOMETRIC, T_SAMPLES, T_ROWS, T_PLANAR,
-       T_TILE, T_STRIPS };
+enum {
+    T_WIDTH,
+    T_HEIGHT,
+    T_BITS,
+    T_COMPRESSION,
+    T_PHOTOMETRIC,
+    T_SAMPLES,
+    T_ROWS,
+    T_PLANAR,
+    T_TILE,
+    T_STRIPS
+};
 static const uint16_t wanted[] = {256, 257, 258, 259, 262, 277, 278, 284, 322, 273};
 
 static uint32_t tiff16(const tiff *t, size_t at) {
@@ -184,8 +194,14 @@ static void tiff_tags(tiff *t) {
 }
 
 hone_status hone_image_tiff(hone_op_ctx *c, const uint8_t *p, size_t n, hone_image *out) {
-    tiff t = {.p = p, .n = n, .big = p[0] == 'M', .tag[T_SAMPLES] = 1, .tag[T_BITS] = 1,
-              .tag[T_ROWS] = UINT32_MAX, .tag[T_PLANAR] = 1, .tag[T_COMPRESSION] = 1};
+    tiff t = {.p = p,
+              .n = n,
+              .big = p[0] == 'M',
+              .tag[T_SAMPLES] = 1,
+              .tag[T_BITS] = 1,
+              .tag[T_ROWS] = UINT32_MAX,
+              .tag[T_PLANAR] = 1,
+              .tag[T_COMPRESSION] = 1};
     tiff_tags(&t);
     int64_t width = t.tag[T_WIDTH], height = t.tag[T_HEIGHT], samples = t.tag[T_SAMPLES];
     int64_t rows = t.tag[T_ROWS] < height ? t.tag[T_ROWS] : height;
@@ -193,15 +209,16 @@ hone_status hone_image_tiff(hone_op_ctx *c, const uint8_t *p, size_t n, hone_ima
         return HONE_E_FORMAT;
     if (t.tag[T_COMPRESSION] != 1 || t.tag[T_BITS] != 8 || t.tag[T_PLANAR] != 1 || t.tag[T_TILE] ||
         t.tag[T_PHOTOMETRIC] > 2 || samples < 1 || samples > 4)
-        return hone_op_fail(c, HONE_E_UNSUPPORTED,
-                            "only uncompressed TIFF images of 8-bit grey or RGB strips are decoded");
+        return hone_op_fail(
+            c, HONE_E_UNSUPPORTED,
+            "only uncompressed TIFF images of 8-bit grey or RGB strips are decoded");
     if ((size_t)(width * samples) > n / (size_t)height)
         return HONE_E_FORMAT;
     HONE_TRY(hone_image_alloc(c, width, height, out));
     for (int64_t y = 0; y < height; ++y) {
         size_t strip = (size_t)(y / rows);
-        size_t at = t.short_offsets ? tiff16(&t, t.offsets + strip * 2)
-                                    : tiff32(&t, t.offsets + strip * 4);
+        size_t at =
+            t.short_offsets ? tiff16(&t, t.offsets + strip * 2) : tiff32(&t, t.offsets + strip * 4);
         at += (size_t)(y % rows * width * samples);
         if (at > n || n - at < (size_t)(width * samples))
             return HONE_E_FORMAT;

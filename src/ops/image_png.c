@@ -84,13 +84,14 @@ static bool stored_block(inflate *s) {
 }
 
 static bool copy_match(inflate *s, int symbol, const huffman *distances) {
-    static const uint16_t len_base[] = {3,  4,  5,  6,  7,  8,  9,  10, 11,  13,  15,  17,  19,  23, 27,
-                                        31, 35, 43, 51, 59, 67, 83, 99, 115, 131, 163, 195, 227, 258};
+    static const uint16_t len_base[] = {3,  4,  5,  6,   7,   8,   9,   10,  11, 13,
+                                        15, 17, 19, 23,  27,  31,  35,  43,  51, 59,
+                                        67, 83, 99, 115, 131, 163, 195, 227, 258};
     static const uint8_t len_bits[] = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2,
                                        2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 0};
-    static const uint16_t dist_base[] = {1,   2,   3,   4,   5,   7,    9,    13,   17,   25,
-                                         33,  49,  65,  97,  129, 193,  257,  385,  513,  769,
-                                         1025, 1537, 2049, 3073, 4097, 6145, 8193, 12289, 16385, 24577};
+    static const uint16_t dist_base[] = {
+        1,   2,   3,   4,   5,   7,    9,    13,   17,   25,   33,   49,   65,    97,    129,
+        193, 257, 385, 513, 769, 1025, 1537, 2049, 3073, 4097, 6145, 8193, 12289, 16385, 24577};
     if (symbol > 28)
         return false;
     size_t len = len_base[symbol] + take_bits(s, len_bits[symbol]);
@@ -132,7 +133,8 @@ static bool fixed_codes(huffman *literals, huffman *distances) {
 }
 
 static bool dynamic_codes(inflate *s, huffman *literals, huffman *distances) {
-    static const uint8_t order[] = {16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15};
+    static const uint8_t order[] = {16, 17, 18, 0, 8,  7, 9,  6, 10, 5,
+                                    11, 4,  12, 3, 13, 2, 14, 1, 15};
     uint8_t length[320] = {0};
     int n_lit = (int)take_bits(s, 5) + 257, n_dist = (int)take_bits(s, 5) + 1;
     int n_code = (int)take_bits(s, 4) + 4, n = 0;
@@ -167,8 +169,8 @@ static bool dynamic_codes(inflate *s, huffman *literals, huffman *distances) {
 static bool inflate_zlib(const uint8_t *in, size_t n_in, uint8_t *out, size_t n_out) {
     if (n_in < 2 || (in[0] & 15) != 8 || (in[1] & 32))
         return false;
-    inflate s = {.in = in + 2, .in_end = in + n_in, .out = out, .out_start = out,
-                 .out_end = out + n_out};
+    inflate s = {
+        .in = in + 2, .in_end = in + n_in, .out = out, .out_start = out, .out_end = out + n_out};
     huffman literals, distances;
     bool last = false, ok = true;
     while (ok && !last) {

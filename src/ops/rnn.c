@@ -5,13 +5,13 @@
 #include <math.h>
 #include <strings.h>
 
-#define REAL         float
-#define RNN_(name)   f32_##name
-#define VECMAT       hone_vecmat_f32
-#define TRANSPOSE    hone_transpose_f32
-#define REAL_EXP     expf
-#define REAL_TANH    tanhf
-#define REAL_LOG1P   log1pf
+#define REAL       float
+#define RNN_(name) f32_##name
+#define VECMAT     hone_vecmat_f32
+#define TRANSPOSE  hone_transpose_f32
+#define REAL_EXP   expf
+#define REAL_TANH  tanhf
+#define REAL_LOG1P log1pf
 #include "ops/rnn_tmpl.h"
 #undef REAL
 #undef RNN_
@@ -20,13 +20,13 @@
 #undef REAL_EXP
 #undef REAL_TANH
 #undef REAL_LOG1P
-#define REAL         double
-#define RNN_(name)   f64_##name
-#define VECMAT       hone_vecmat_f64
-#define TRANSPOSE    hone_transpose_f64
-#define REAL_EXP     exp
-#define REAL_TANH    tanh
-#define REAL_LOG1P   log1p
+#define REAL       double
+#define RNN_(name) f64_##name
+#define VECMAT     hone_vecmat_f64
+#define TRANSPOSE  hone_transpose_f64
+#define REAL_EXP   exp
+#define REAL_TANH  tanh
+#define REAL_LOG1P log1p
 #include "ops/rnn_tmpl.h"
 
 static const struct {
@@ -145,8 +145,8 @@ static hone_status parse_acts(hone_op_ctx *c, rnn_args *a) {
                                 (int)(names[i].len > 40 ? 40 : names[i].len), names[i].data);
         rnn_fn *fn = &a->fn[i / n_acts][i % n_acts];
         fn->act = (rnn_act)act;
-        fn->alpha = acts[act].alpha && i_alpha < n_alpha ? alpha[i_alpha++]
-                                                         : acts[act].default_alpha;
+        fn->alpha =
+            acts[act].alpha && i_alpha < n_alpha ? alpha[i_alpha++] : acts[act].default_alpha;
         fn->beta = acts[act].beta && i_beta < n_beta ? beta[i_beta++] : acts[act].default_beta;
     }
     return HONE_OK;
@@ -183,6 +183,9 @@ static hone_status set_args(hone_op_ctx *c, rnn_args *a, hone_dtype real) {
     a->lens = hone_in(c, 4);
     HONE_TRY(parse_acts(c, a));
     HONE_TRY(check_lens(c, a));
+    /* X may be empty and yet claim any number of steps. */
+    if ((double)a->n_time * (double)a->n_batch * (double)(4 * a->n_hidden + 1) > 1e15)
+        return hone_op_fail(c, HONE_E_NOMEM, "the sequences are too large");
     bool ok = true, lstm = a->kind == RNN_LSTM;
     a->x = hone_op_widen(c, x, real, &ok);
     a->w = hone_op_widen(c, hone_in(c, 1), real, &ok);

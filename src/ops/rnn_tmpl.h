@@ -13,18 +13,30 @@ static void RNN_(activate)(const rnn_fn *fn, REAL clip, REAL *v, int64_t n) {
     }                                                                                              \
     break
     switch (fn->act) {
-    case ACT_SIGMOID: EACH(1 / (1 + REAL_EXP(-x)));
-    case ACT_TANH: EACH(REAL_TANH(x));
-    case ACT_RELU: EACH(x > 0 ? x : 0);
-    case ACT_AFFINE: EACH(alpha * x + beta);
-    case ACT_LEAKY_RELU: EACH(x >= 0 ? x : alpha * x);
-    case ACT_THRESHOLDED_RELU: EACH(x >= alpha ? x : 0);
-    case ACT_SCALED_TANH: EACH(alpha * REAL_TANH(beta * x));
-    case ACT_HARD_SIGMOID: EACH(alpha * x + beta < 0 ? 0 : alpha * x + beta > 1 ? 1 : alpha * x + beta);
-    case ACT_ELU: EACH(x >= 0 ? x : alpha * (REAL_EXP(x) - 1));
-    case ACT_SOFTSIGN: EACH(x / (1 + (x < 0 ? -x : x)));
-    case ACT_SOFTPLUS: EACH(x > 0 ? x + REAL_LOG1P(REAL_EXP(-x)) : REAL_LOG1P(REAL_EXP(x)));
-    case ACT_COUNT: break;
+    case ACT_SIGMOID:
+        EACH(1 / (1 + REAL_EXP(-x)));
+    case ACT_TANH:
+        EACH(REAL_TANH(x));
+    case ACT_RELU:
+        EACH(x > 0 ? x : 0);
+    case ACT_AFFINE:
+        EACH(alpha * x + beta);
+    case ACT_LEAKY_RELU:
+        EACH(x >= 0 ? x : alpha * x);
+    case ACT_THRESHOLDED_RELU:
+        EACH(x >= alpha ? x : 0);
+    case ACT_SCALED_TANH:
+        EACH(alpha * REAL_TANH(beta * x));
+    case ACT_HARD_SIGMOID:
+        EACH(alpha * x + beta < 0 ? 0 : alpha * x + beta > 1 ? 1 : alpha * x + beta);
+    case ACT_ELU:
+        EACH(x >= 0 ? x : alpha * (REAL_EXP(x) - 1));
+    case ACT_SOFTSIGN:
+        EACH(x / (1 + (x < 0 ? -x : x)));
+    case ACT_SOFTPLUS:
+        EACH(x > 0 ? x + REAL_LOG1P(REAL_EXP(-x)) : REAL_LOG1P(REAL_EXP(x)));
+    case ACT_COUNT:
+        break;
     }
 #undef EACH
 }

@@ -109,8 +109,8 @@ static void run_line(void *arg, int64_t line, int worker) {
     int64_t in_step = l->frames ? 1 : l->inner, out_step = in_step;
     int64_t in_at = l->frames ? line / l->frames * l->n_axis + line % l->frames * l->hop
                               : line / l->inner * l->n_axis * l->inner + line % l->inner;
-    int64_t out_at = l->frames ? line * l->n_out
-                               : line / l->inner * l->n_out * l->inner + line % l->inner;
+    int64_t out_at =
+        l->frames ? line * l->n_out : line / l->inner * l->n_out * l->inner + line % l->inner;
     int64_t n_in = irfft ? n / 2 + 1 : n;
     if (!l->frames && n_in > l->n_axis)
         n_in = l->n_axis;

@@ -110,8 +110,10 @@ hone_status hone_ref_nms(hone_op_ctx *c) {
     const hone_tensor *boxes = c->in[0], *scores = c->in[1], *max = hone_in(c, 2);
     bool center = hone_attr_int(c->node, "center_point_box", 0) != 0;
     int64_t n_lists = scores->dims[0] * scores->dims[1];
-    nms p = {.n_boxes = boxes->dims[1], .iou = scalar_f32(hone_in(c, 3), 0),
-             .min_score = scalar_f32(hone_in(c, 4), 0), .has_min_score = hone_in(c, 4) != NULL};
+    nms p = {.n_boxes = boxes->dims[1],
+             .iou = scalar_f32(hone_in(c, 3), 0),
+             .min_score = scalar_f32(hone_in(c, 4), 0),
+             .has_min_score = hone_in(c, 4) != NULL};
     if (boxes->dtype != HONE_DTYPE_F32 || scores->dtype != HONE_DTYPE_F32)
         return hone_op_bad_type(c, boxes->dtype);
     if (p.n_boxes > INT32_MAX)
@@ -283,7 +285,8 @@ hone_status hone_infer_max_roi_pool(hone_infer_ctx *c) {
 
 /* Range of image rows that output element p of an axis covers. */
 static void pool_range(const axis *a, int64_t p, int64_t *lo, int64_t *hi) {
-    double from = floor((double)p * a->bin) + a->start, to = ceil((double)(p + 1) * a->bin) + a->start;
+    double from = floor((double)p * a->bin) + a->start,
+           to = ceil((double)(p + 1) * a->bin) + a->start;
     double top = (double)a->size;
     *lo = (int64_t)(from < 0 ? 0 : from > top ? top : from);
     *hi = (int64_t)(to < 0 ? 0 : to > top ? top : to);

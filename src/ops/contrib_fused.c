@@ -1,0 +1,232 @@
+/* com.microsoft FusedGemm and GatherBlockQuantized (public operator documentation,
+ * ContribOperators.md); f32 arithmetic. */
+#include <inttypes.h>
+#include <math.h>
+
+#include "ops/dense.h"
+
+/* ---- FusedGemm ------------------------------------------------------------------------------ */
+
+hone_status hone_infer_ms_fused_gemm(hone_infer_ctx *c) {
+    int64_t a[2] = {HONE_DIM_UNKNOWN, HONE_DIM_UNKNOWN}, b[2] = {a[0], a[1]}, k;
+    for (int i = 0; i < 2; ++i) {
+        if (!hone_infer_has(c, i) || c->in[i].rank < 0)
+            continue;
+        if (c->in[i].rank != 2)
+            return hone_infer_fail(c, HONE_E_SHAPE, "input %d must have rank 2", i);
+        bool trans = hone_attr_int(c->node, i ? "transB" : "transA", 0) != 0;
+        (i ? b : a)[0] = c->in[i].dims[trans ? 1 : 0];
+        (i ? b : a)[1] = c->in[i].dims[trans ? 0 : 1];
+    }
+    HONE_TRY(hone_infer_same_dim(c, a[1], b[0], &k));
+    hone_infer_set(c, 0, c->in[0].dtype, 2, (int64_t[]){a[0], b[1]});
+    return HONE_OK;
+}
+
+typedef struct activation {
+    const char *name;
+    float alpha, beta, gamma;
+} activation;
+
+/* Applies the activation; false when its name is not known. */
+static bool activate(const activation *f, float *v, int64_t n) {
+#define EACH(when, expr)                                                                           \
+    if (strcmp(f->name, when) == 0) {                                                              \
+        for (int64_t i = 0; i < n; ++i) {                                                          \
+            float x = v[i];                                                                        \
+            v[i] = (expr);                                                                         \
+        }                                                                                          \
+        return true;                                                                               \
+    }
+    EACH("", x)
+    EACH("Relu", x > 0 ? x : 0)
+    EACH("LeakyRelu", x >= 0 ? x : f->alpha * x)
+    EACH("Sigmoid", 1 / (1 + expf(-x)))
+    EACH("Tanh", tanhf(x))
+    EACH("HardSigmoid", fminf(fmaxf(f->alpha * x + f->beta, 0), 1))
+    EACH("Elu", x >= 0 ? x : f->alpha * expm1f(x))
+    EACH("ThresholdedRelu", x > f->alpha ? x : 0)
+    EACH("Selu", f->gamma * (x > 0 ? x : f->alpha * expm1f(x)))
+    EACH("Softplus", x > 0 ? x + log1pf(expf(-x)) : log1pf(expf(x)))
+    EACH("Softsign", x / (1 + fabsf(x)))
+#undef EACH
+    return false;
+}
+
+/* x as [rows, cols], transposed when `trans`. */
+static const float *gemm_matrix(hone_op_ctx *c, int i, bool trans, bool *ok) {
+    const hone_tensor *t = c->in[i];
+    const float *x = hone_op_widen(c, t, HONE_DTYPE_F32, ok);
+    if (!trans || !x)
+        return x;
+    float *y = hone_op_array(c, hone_tensor_count(t), sizeof *y);
+    *ok = *ok && y;
+    if (y)
+        hone_transpose_f32(t->dims[0], t->dims[1], x, y);
+    return y;
+}
+
+hone_status hone_ref_ms_fused_gemm(hone_op_ctx *c) {
+    const hone_tensor *add = hone_in(c, 2);
+    hone_tensor *y = c->out[0];
+    const hone_node *node = c->node;
+    bool ok = true, ta = hone_attr_int(node, "transA", 0) != 0;
+    int64_t m = y->dims[0], n = y->dims[1], k = c->in[0]->dims[ta ? 0 : 1];
+    const float *a = gemm_matrix(c, 0, ta, &ok);
+    const float *b = gemm_matrix(c, 1, hone_attr_int(node, "transB", 0) != 0, &ok);
+    const float *bias = hone_op_widen(c, add, HONE_DTYPE_F32, &ok);
+    float *out = hone_op_wide_out(c, y, HONE_DTYPE_F32, &ok);
+    float alpha = hone_attr_float(node, "alpha", 1), beta = hone_attr_float(node, "beta", 1);
+    activation f = {
+        hone_attr_string(node, "activation", ""), hone_attr_float(node, "activation_alpha", 0),
+        hone_attr_float(node, "activation_beta", 0), hone_attr_float(node, "activation_gamma", 0)};
+    int64_t rows = add && add->rank == 2 ? add->dims[0] : 1;
+    int64_t cols = add && add->rank > 0 ? add->dims[add->rank - 1] : 1;
+    if (!ok)
+        return HONE_E_NOMEM;
+    if (add && (add->rank > 2 || (rows != 1 && rows != m) || (cols != 1 && cols != n)))
+        return hone_op_fail(c, HONE_E_SHAPE, "C does not broadcast to the product");
+    for (int64_t i = 0; i < m; ++i) {
+        float *row = out + i * n;
+        for (int64_t j = 0; j < n; ++j)
+            row[j] = 0;
+        hone_vecmat_f32(n, k, a + i * k, b, n, row);
+        for (int64_t j = 0; j < n; ++j)
+            row[j] *= alpha;
+        for (int64_t j = 0; bias && j < n; ++j)
+            row[j] += beta * bias[(rows == 1 ? 0 : i) * cols + (cols == 1 ? 0 : j)];
+    }
+    if (!activate(&f, out, m * n))
+        return hone_op_fail(c, HONE_E_UNSUPPORTED, "unknown activation \"%.40s\"", f.name);
+    hone_op_narrow(y, HONE_DTYPE_F32, out);
+    return HONE_OK;
+}
+
+/* ---- GatherBlockQuantized ------------------------------------------------------------------- */
+
+/* Elements that one stored element of `data` holds: uint8 data may pack several along its last
+ * axis. */
+static int64_t packing(const hone_node *n, hone_dtype d) {
+    int64_t bits = hone_attr_int(n, "bits", 4);
+    return d == HONE_DTYPE_U8 && (bits == 2 || bits == 4) ? 8 / bits : 1;
+}
+
+/* data, indices, scales, zero_points */
+hone_status hone_infer_ms_gather_quantised(hone_infer_ctx *c) {
+    const hone_type *x = &c->in[0], *index = &c->in[1];
+    hone_dtype d = hone_infer_has(c, 2) ? c->in[2].dtype : HONE_DTYPE_NONE;
+    int64_t dims[HONE_MAX_RANK];
+    int axis, quant_axis, n = 0;
+    hone_infer_set(c, 0, d, -1, NULL);
+    if (!hone_infer_has(c, 0) || !hone_infer_has(c, 1) || x->rank < 0 || index->rank < 0)
+        return HONE_OK;
+    HONE_TRY(hone_infer_axis(c, hone_attr_int(c->node, "gather_axis", 0), x->rank, false, &axis));
+    HONE_TRY(hone_infer_axis(c, hone_attr_int(c->node, "quantize_axis", 1), x->rank, false,
+                             &quant_axis));
+    if (x->rank - 1 + index->rank > HONE_MAX_RANK || axis == quant_axis)
+        return hone_infer_fail(c, HONE_E_SHAPE, "the axes do not fit the ranks");
+    int64_t pack = packing(c->node, x->dtype);
+    if (pack > 1 && (quant_axis != x->rank - 1 || axis == x->rank - 1))
+        return hone_infer_fail(c, HONE_E_UNSUPPORTED,
+                               "packed data must be quantised along its "
+                               "last axis and gathered along another");
+    for (int i = 0; i < x->rank; ++i) {
+        for (int k = 0; i == axis && k < index->rank; ++k)
+            dims[n++] = index->dims[k];
+        if (i != axis)
+            dims[n++] = i == x->rank - 1 && x->dims[i] >= 0 && x->dims[i] < INT64_MAX / 8
+                            ? x->dims[i] * pack
+                            : x->dims[i];
+    }
+    hone_infer_set(c, 0, d, n, dims);
+    return HONE_OK;
+}
+
+typedef struct blocks {
+    const hone_tensor *x, *scales, *zero;
+    int64_t pack, size, bits, block, quant_axis;
+    int64_t dims[HONE_MAX_RANK]; /* of the data, unpacked */
+} blocks;
+
+static float dequantise(const blocks *b, int64_t at) {
+    int64_t scale = 0, stride = 1, rest = at;
+    for (int i = b->x->rank - 1; i >= 0; --i) {
+        int64_t index = rest % b->dims[i];
+        rest /= b->dims[i];
+        scale += (i == b->quant_axis ? index / b->block : index) * stride;
+        stride *= b->scales->dims[i];
+    }
+    int64_t mask = (1 << b->bits) - 1, v, zero = 0;
+    if (b->pack > 1) {
+        const uint8_t *p = b->x->data;
+        v = (p[at / b->pack] >> (at % b->pack * b->bits)) & mask;
+    } else {
+        v = hone_load_i64(b->x->dtype, b->x->data, at);
+    }
+    if (b->zero && b->pack > 1) {
+        int64_t per_row = b->scales->dims[b->x->rank - 1];
+        int64_t bytes = (per_row + b->pack - 1) / b->pack, col = scale % per_row;
+        const uint8_t *p = b->zero->data;
+        zero = (p[scale / per_row * bytes + col / b->pack] >> (col % b->pack * b->bits)) & mask;
+    } else if (b->zero) {
+        zero = hone_load_i64(b->zero->dtype, b->zero->data, scale);
+    } else if (b->x->dtype == HONE_DTYPE_U8) {
+        zero = (int64_t)1 << (b->bits - 1);
+    }
+    return (float)(v - zero) * (float)hone_load_f64(b->scales->dtype, b->scales->data, scale);
+}
+
+static hone_status set_blocks(hone_op_ctx *c, blocks *b) {
+    *b = (blocks){.x = c->in[0],
+                  .scales = c->in[2],
+                  .zero = hone_in(c, 3),
+                  .bits = hone_attr_int(c->node, "bits", 4),
+                  .block = hone_attr_int(c->node, "block_size", 128),
+                  .quant_axis = hone_attr_int(c->node, "quantize_axis", 1)};
+    int rank = b->x->rank;
+    b->pack = packing(c->node, b->x->dtype);
+    b->quant_axis += b->quant_axis < 0 ? rank : 0;
+    if (b->block < 1 || b->scales->rank != rank || (b->bits != 2 && b->bits != 4 && b->bits != 8))
+        return hone_op_fail(c, HONE_E_FORMAT, "block_size, bits or scales are out of range");
+    for (int i = 0; i < rank; ++i) {
+        b->dims[i] = b->x->dims[i] * (i == rank - 1 ? b->pack : 1);
+        int64_t want =
+            i == b->quant_axis ? b->dims[i] / b->block + (b->dims[i] % b->block != 0) : b->dims[i];
+        if (b->scales->dims[i] != want)
+            return hone_op_fail(c, HONE_E_SHAPE, "dim %d of scales must be %" PRId64, i, want);
+    }
+    int64_t n = hone_tensor_count(b->scales);
+    if (b->pack > 1) {
+        int64_t per_row = b->scales->dims[rank - 1];
+        n = per_row ? n / per_row * ((per_row + b->pack - 1) / b->pack) : 0;
+    }
+    if (b->zero && (hone_tensor_count(b->zero) != n || b->zero->dtype != b->x->dtype))
+        return hone_op_fail(c, HONE_E_SHAPE,
+                            "zero_points must have %" PRId64 " elements of the "
+                            "data's type",
+                            n);
+    return HONE_OK;
+}
+
+hone_status hone_ref_ms_gather_quantised(hone_op_ctx *c) {
+    const hone_tensor *index = c->in[1];
+    hone_tensor *y = c->out[0];
+    blocks b;
+    HONE_TRY(set_blocks(c, &b));
+    int64_t axis = hone_attr_int(c->node, "gather_axis", 0);
+    axis += axis < 0 ? b.x->rank : 0;
+    int64_t inner = hone_dims_count(b.dims, (int)axis + 1, b.x->rank);
+    int64_t outer = hone_dims_count(b.dims, 0, (int)axis), n = hone_tensor_count(index);
+    for (int64_t i = 0; i < n; ++i) {
+        int64_t from = hone_load_i64(index->dtype, index->data, i);
+        from += from < 0 ? b.dims[axis] : 0;
+        if (from < 0 || from >= b.dims[axis])
+            return hone_op_fail(c, HONE_E_RUNTIME, "index %" PRId64 " is outside a dim of %" PRId64,
+                                from, b.dims[axis]);
+        for (int64_t o = 0; o < outer; ++o)
+            for (int64_t k = 0; k < inner; ++k)
+                hone_store_f64(y->dtype, y->data, (o * n + i) * inner + k,
+                               (double)dequantise(&b, (o * b.dims[axis] + from) * inner + k));
+    }
+    return HONE_OK;
+}
