@@ -139,77 +139,89 @@ static hone_status set_offset(hone_op_ctx *c, hone_attend *a, int64_t n_past) {
 /* query, key, value, bias, key_padding_mask, attention_bias, past_key, past_value. Forms: query
  * [b, s, n*d] with key, value of rank 3, or of rank 4 [b, n, keys, d] (cross attention, used as
  * they are); key [b, keys, n, 2, d] without value; query [b, s, n, 3, d] alone. */
-hone_status hone_infer_ms_mha(hone_infer_ctx *c) {
-    int64_t heads, batch = HONE_DIM_UNKNOWN, seq = batch, keys = batch, size = batch,
-                   v_size = batch;
-    HONE_TRY(want_heads(c, "num_heads", &heads));
-    HONE_TRY(want_rank(c, 0, 3, 5));
-    HONE_TRY(want_rank(c, 1, 3, 5));
-    HONE_TRY(want_rank(c, 2, 3, 4));
-    const hone_type *q = &c->in[0], *k = &c->in[1], *v = &c->in[2];
-    if (ranked(c, 0)) {
-        batch = q->dims[0];
-        seq = q->dims[1];
-        if (q->rank == 3)
-            HONE_TRY(divide(c, q->dims[2], heads, &size));
-        else
-            size = q->dims[q->rank - 1];
-        if (q->rank == 4 || (q->rank == 5 && q->dims[3] >= 0 && q->dims[3] != 3) ||
-            (q->rank == 5 && q->dims[2] >= 0 && q->dims[2] != heads))
-            return hone_infer_fail(c, HONE_E_SHAPE,
-                                   "packed queries must be [b, s, heads, 3, size]");
-        if (q->rank == 5) {
-            keys = seq;
-            v_size = size;
-        }
+typedef struct mha_dims {
+    int64_t heads, batch, seq, keys, size, v_size, past;
+} mha_dims;
+
+static hone_status infer_query(hone_infer_ctx *c, mha_dims *m) {
+    const hone_type *q = &c->in[0];
+    if (!ranked(c, 0))
+        return HONE_OK;
+    m->batch = q->dims[0];
+    m->seq = q->dims[1];
+    if (q->rank == 3)
+        return divide(c, q->dims[2], m->heads, &m->size);
+    int64_t d;
+    if (q->rank != 5)
+        return hone_infer_fail(c, HONE_E_SHAPE, "queries must have rank 3 or 5");
+    HONE_TRY(hone_infer_same_dim(c, q->dims[2], m->heads, &d));
+    HONE_TRY(hone_infer_same_dim(c, q->dims[3], 3, &d));
+    m->size = m->v_size = q->dims[4];
+    m->keys = m->seq;
+    return HONE_OK;
+}
+
+/* Key (input 1) or value (2): merges batch and keys, and gives the size of a head. */
+static hone_status infer_key_value(hone_infer_ctx *c, int i, mha_dims *m, int64_t *size) {
+    const hone_type *t = &c->in[i];
+    int64_t d, own = HONE_DIM_UNKNOWN;
+    if (!ranked(c, i))
+        return HONE_OK;
+    HONE_TRY(hone_infer_same_dim(c, m->batch, t->dims[0], &m->batch));
+    HONE_TRY(hone_infer_same_dim(c, m->keys, t->dims[t->rank == 4 ? 2 : 1], &m->keys));
+    if (t->rank == 3) {
+        HONE_TRY(divide(c, t->dims[2], m->heads, &own));
+    } else {
+        own = t->dims[t->rank - 1];
+        HONE_TRY(hone_infer_same_dim(c, t->dims[t->rank == 4 ? 1 : 2], m->heads, &d));
     }
-    int64_t d, k_size = HONE_DIM_UNKNOWN;
-    if (ranked(c, 1)) {
-        HONE_TRY(hone_infer_same_dim(c, batch, k->dims[0], &batch));
-        keys = k->rank == 4 ? k->dims[2] : k->dims[1];
-        k_size = k->dims[k->rank - 1];
-        if (k->rank == 3)
-            HONE_TRY(divide(c, k->dims[2], heads, &k_size));
-        else
-            HONE_TRY(hone_infer_same_dim(c, k->dims[k->rank == 4 ? 1 : 2], heads, &d));
-        if (k->rank == 5) {
-            HONE_TRY(hone_infer_same_dim(c, k->dims[3], 2, &d));
-            v_size = k_size;
-        }
-        HONE_TRY(hone_infer_same_dim(c, size, k_size, &size));
+    if (t->rank == 5) { /* keys and values */
+        HONE_TRY(hone_infer_same_dim(c, t->dims[3], 2, &d));
+        m->v_size = own;
     }
-    if (ranked(c, 2)) {
-        HONE_TRY(hone_infer_same_dim(c, batch, v->dims[0], &batch));
-        HONE_TRY(hone_infer_same_dim(c, keys, v->dims[v->rank == 4 ? 2 : 1], &keys));
-        v_size = v->dims[v->rank - 1];
-        if (v->rank == 3)
-            HONE_TRY(divide(c, v->dims[2], heads, &v_size));
-        else
-            HONE_TRY(hone_infer_same_dim(c, v->dims[1], heads, &d));
-    }
-    int64_t past = given(c, 6) ? HONE_DIM_UNKNOWN : 0;
+    return hone_infer_same_dim(c, *size, own, size);
+}
+
+static hone_status infer_mha_past(hone_infer_ctx *c, mha_dims *m) {
+    if (given(c, 6) != given(c, 7))
+        return hone_infer_fail(c, HONE_E_FORMAT, "past_key and past_value go together");
+    m->past = given(c, 6) ? HONE_DIM_UNKNOWN : 0;
     for (int i = 6; i <= 7; ++i) {
+        int64_t d;
         HONE_TRY(want_rank(c, i, 4, 4));
         if (!ranked(c, i))
             continue;
-        HONE_TRY(hone_infer_same_dim(c, c->in[i].dims[0], batch, &d));
-        HONE_TRY(hone_infer_same_dim(c, c->in[i].dims[1], heads, &d));
-        HONE_TRY(hone_infer_same_dim(c, c->in[i].dims[2], past, &past));
-        HONE_TRY(hone_infer_same_dim(c, c->in[i].dims[3], i == 6 ? size : v_size, &d));
+        HONE_TRY(hone_infer_same_dim(c, c->in[i].dims[0], m->batch, &d));
+        HONE_TRY(hone_infer_same_dim(c, c->in[i].dims[1], m->heads, &d));
+        HONE_TRY(hone_infer_same_dim(c, c->in[i].dims[2], m->past, &m->past));
+        HONE_TRY(hone_infer_same_dim(c, c->in[i].dims[3], i == 6 ? m->size : m->v_size, &d));
     }
-    if (given(c, 6) != given(c, 7))
-        return hone_infer_fail(c, HONE_E_FORMAT, "past_key and past_value go together");
-    if (ranked(c, 3) && (c->in[3].rank != 1 || (size >= 0 && v_size >= 0 && c->in[3].dims[0] >= 0 &&
-                                                c->in[3].dims[0] != heads * (2 * size + v_size))))
-        return hone_infer_fail(c, HONE_E_SHAPE,
-                               "bias must have one element a hidden unit of q, k, v");
-    int64_t total = plus(past, keys);
+    return HONE_OK;
+}
+
+hone_status hone_infer_ms_mha(hone_infer_ctx *c) {
+    mha_dims m;
+    HONE_TRY(want_heads(c, "num_heads", &m.heads));
+    m.batch = m.seq = m.keys = m.size = m.v_size = HONE_DIM_UNKNOWN;
+    HONE_TRY(want_rank(c, 1, 3, 5));
+    HONE_TRY(want_rank(c, 2, 3, 4));
+    HONE_TRY(want_rank(c, 3, 1, 1));
+    HONE_TRY(infer_query(c, &m));
+    HONE_TRY(infer_key_value(c, 1, &m, &m.size));
+    HONE_TRY(infer_key_value(c, 2, &m, &m.v_size));
+    HONE_TRY(infer_mha_past(c, &m));
+    if (ranked(c, 3) && m.size >= 0 && m.v_size >= 0) {
+        int64_t d;
+        HONE_TRY(hone_infer_same_dim(c, c->in[3].dims[0], m.heads * (2 * m.size + m.v_size), &d));
+    }
     if (given(c, 8))
         return hone_infer_fail(c, HONE_E_UNSUPPORTED, "past_sequence_length is not supported");
-    hone_infer_set(c, 0, q->dtype, 3, (int64_t[]){batch, seq, times(heads, v_size)});
-    hone_infer_set(c, 1, q->dtype, 4, (int64_t[]){batch, heads, total, size});
-    hone_infer_set(c, 2, q->dtype, 4, (int64_t[]){batch, heads, total, v_size});
-    hone_infer_set(c, 3, q->dtype, 4, (int64_t[]){batch, heads, seq, total});
+    hone_dtype d = c->in[0].dtype;
+    int64_t total = plus(m.past, m.keys);
+    hone_infer_set(c, 0, d, 3, (int64_t[]){m.batch, m.seq, times(m.heads, m.v_size)});
+    hone_infer_set(c, 1, d, 4, (int64_t[]){m.batch, m.heads, total, m.size});
+    hone_infer_set(c, 2, d, 4, (int64_t[]){m.batch, m.heads, total, m.v_size});
+    hone_infer_set(c, 3, d, 4, (int64_t[]){m.batch, m.heads, m.seq, total});
     return HONE_OK;
 }
 
