@@ -378,6 +378,18 @@ static hone_status check_types(instance *x, const hone_step *step, hone_op_ctx *
     return HONE_OK;
 }
 
+/* Most operators take tensors only; what is no tensor, or empty, is known only now. */
+static hone_status check_inputs(hone_op_ctx *c) {
+    const hone_op_def *op = c->node->op;
+    for (int i = 0; i < c->n_in && !(op->flags & HONE_OP_ANYKIND); ++i) {
+        if (!c->in[i] && i < op->min_in)
+            return hone_op_fail(c, HONE_E_RUNTIME, "input %d is empty", i);
+        if (c->in[i] && c->in[i]->kind != HONE_KIND_TENSOR)
+            return hone_op_fail(c, HONE_E_TYPE, "input %d is no tensor", i);
+    }
+    return HONE_OK;
+}
+
 /* A step whose output types only the run knows. */
 static hone_status run_dynamic(hone_frame *f, instance *x, const hone_step *step, hone_op_ctx *c) {
     const hone_node *n = step->node;
@@ -397,6 +409,7 @@ static hone_status run_dynamic(hone_frame *f, instance *x, const hone_step *step
     if ((n->op->flags & HONE_OP_VIEW) && n->n_in == 1 && c->out[0] &&
         (!in[0] || in[0]->kind != HONE_KIND_TENSOR))
         return in[0] ? hone_tensor_keep(c->alloc, c->out[0], in[0], c->err) : HONE_OK;
+    HONE_TRY(check_inputs(c));
     if (n->op->flags & HONE_OP_CONTROL) {
         for (int i = 0; i < n->n_out; ++i) {
             if (c->out[i])

@@ -46,12 +46,34 @@ static hone_status merge(hone_type *t, const hone_type *found, const hone_value 
     return HONE_OK;
 }
 
+/* Only optional inputs and outputs may be left out. */
+static hone_status check_present(const hone_node *n, hone_error *err) {
+    const char *what = NULL;
+    int at = 0;
+    for (int i = 0; i < n->op->min_in && !(n->op->flags & HONE_OP_ANYKIND); ++i) {
+        if (!n->in[i]) {
+            what = "input";
+            at = i;
+        }
+    }
+    for (int i = 0; i < n->op->min_out && !(n->op->flags & HONE_OP_CONTROL); ++i) {
+        if (!n->out[i]) {
+            what = "output";
+            at = i;
+        }
+    }
+    if (!what)
+        return HONE_OK;
+    hone_fail(err, HONE_E_FORMAT, "%s %d is required", what, at);
+    return hone_fail_node(err, HONE_E_FORMAT, n->name, n->op_name);
+}
+
 static hone_status check_arity(const hone_node *n, hone_error *err) {
     const hone_op_def *op = n->op;
     bool in = n->n_in >= op->min_in && (op->max_in < 0 || n->n_in <= op->max_in);
     bool out = n->n_out >= op->min_out && (op->max_out < 0 || n->n_out <= op->max_out);
     if (in && out)
-        return HONE_OK;
+        return check_present(n, err);
     hone_fail(err, HONE_E_FORMAT, "%s has the wrong number of %s: %d", n->op_name,
               in ? "outputs" : "inputs", in ? n->n_out : n->n_in);
     return hone_fail_node(err, HONE_E_FORMAT, n->name, n->op_name);

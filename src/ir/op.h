@@ -23,6 +23,7 @@ enum {
     HONE_OP_CONTROL = 16,  /* has subgraphs */
     HONE_OP_COMMUTES = 32, /* binary, inputs may be swapped */
     HONE_OP_ELEMENTWISE = 64, /* out[i] depends on in[i] (after broadcasting) only */
+    HONE_OP_ANYKIND = 128, /* inputs may be sequences, maps or empty: run() checks them */
 };
 
 typedef struct hone_infer_ctx {
