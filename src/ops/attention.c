@@ -79,6 +79,7 @@ static hone_status check_shapes(hone_infer_ctx *c, shape *q, shape *k, shape *v)
 }
 
 hone_status hone_infer_attention(hone_infer_ctx *c) {
+    HONE_TRY(hone_infer_need(c, 0x7));
     shape q, k, v;
     HONE_TRY(check_shapes(c, &q, &k, &v));
     for (int i = 1; i < 3; ++i)

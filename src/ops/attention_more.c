@@ -7,6 +7,7 @@
 /* ---- RotaryEmbedding ------------------------------------------------------------------------ */
 
 hone_status hone_infer_rotary(hone_infer_ctx *c) {
+    HONE_TRY(hone_infer_need(c, 0x7));
     const hone_type *x = &c->in[0];
     if (hone_infer_has(c, 0) && x->rank >= 0 && x->rank != 3 && x->rank != 4)
         return hone_infer_fail(c, HONE_E_SHAPE, "the input must have rank 3 or 4, not %d", x->rank);
@@ -92,6 +93,7 @@ hone_status hone_ref_rotary(hone_op_ctx *c) {
 /* ---- LinearAttention ------------------------------------------------------------------------ */
 
 hone_status hone_infer_linear_attention(hone_infer_ctx *c) {
+    HONE_TRY(hone_infer_need(c, 0x7));
     int64_t heads = hone_attr_int(c->node, "q_num_heads", 0);
     int64_t kv_heads = hone_attr_int(c->node, "kv_num_heads", 0);
     int64_t batch = HONE_DIM_UNKNOWN, time = batch, size = batch, v_size = batch, width = batch;
@@ -237,6 +239,7 @@ hone_status hone_ref_linear_attention(hone_op_ctx *c) {
 /* ---- FlexAttention -------------------------------------------------------------------------- */
 
 hone_status hone_infer_flex_attention(hone_infer_ctx *c) {
+    HONE_TRY(hone_infer_need(c, 0x7));
     int64_t y[4] = {HONE_DIM_UNKNOWN, HONE_DIM_UNKNOWN, HONE_DIM_UNKNOWN, HONE_DIM_UNKNOWN};
     const hone_type *t = c->in;
     for (int i = 0; i < 3; ++i)

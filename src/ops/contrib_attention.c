@@ -200,6 +200,7 @@ static hone_status infer_mha_past(hone_infer_ctx *c, mha_dims *m) {
 }
 
 hone_status hone_infer_ms_mha(hone_infer_ctx *c) {
+    HONE_TRY(hone_infer_need(c, 0x1));
     mha_dims m;
     HONE_TRY(want_heads(c, "num_heads", &m.heads));
     m.batch = m.seq = m.keys = m.size = m.v_size = HONE_DIM_UNKNOWN;
@@ -337,6 +338,7 @@ static hone_status attention_widths(const hone_node *n, int64_t columns, int64_t
 /* input [b, s, in], weights [in, columns], bias, mask_index, past [2, b, n, p, d], attention_bias.
  */
 hone_status hone_infer_ms_attention(hone_infer_ctx *c) {
+    HONE_TRY(hone_infer_need(c, 0x3));
     int64_t heads, w[3] = {HONE_DIM_UNKNOWN, HONE_DIM_UNKNOWN, HONE_DIM_UNKNOWN}, d;
     int64_t y[3] = {HONE_DIM_UNKNOWN, HONE_DIM_UNKNOWN, HONE_DIM_UNKNOWN};
     HONE_TRY(want_heads(c, "num_heads", &heads));

@@ -8,6 +8,7 @@
 /* ---- FusedGemm ------------------------------------------------------------------------------ */
 
 hone_status hone_infer_ms_fused_gemm(hone_infer_ctx *c) {
+    HONE_TRY(hone_infer_need(c, 0x3));
     int64_t a[2] = {HONE_DIM_UNKNOWN, HONE_DIM_UNKNOWN}, b[2] = {a[0], a[1]}, k;
     for (int i = 0; i < 2; ++i) {
         if (!hone_infer_has(c, i) || c->in[i].rank < 0)
@@ -113,6 +114,7 @@ static int64_t packing(const hone_node *n, hone_dtype d) {
 
 /* data, indices, scales, zero_points */
 hone_status hone_infer_ms_gather_quantised(hone_infer_ctx *c) {
+    HONE_TRY(hone_infer_need(c, 0x7));
     const hone_type *x = &c->in[0], *index = &c->in[1];
     hone_dtype d = hone_infer_has(c, 2) ? c->in[2].dtype : HONE_DTYPE_NONE;
     int64_t dims[HONE_MAX_RANK];

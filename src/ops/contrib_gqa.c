@@ -44,6 +44,7 @@ static hone_status rotate(hone_op_ctx *c, const rope *r, int64_t position, int64
 }
 
 hone_status hone_infer_ms_rotary(hone_infer_ctx *c) {
+    HONE_TRY(hone_infer_need(c, 0xf));
     if (hone_infer_has(c, 0) && c->in[0].rank >= 0 && c->in[0].rank != 3 && c->in[0].rank != 4)
         return hone_infer_fail(c, HONE_E_SHAPE, "the input must have rank 3 or 4");
     if (hone_attr_int(c->node, "is_packed_batching", 0) != 0)
@@ -117,6 +118,7 @@ static bool has_in(const hone_infer_ctx *c, int i) {
 }
 
 hone_status hone_infer_ms_gqa(hone_infer_ctx *c) {
+    HONE_TRY(hone_infer_need(c, 0x61));
     int64_t n = hone_attr_int(c->node, "num_heads", 0),
             kv = hone_attr_int(c->node, "kv_num_heads", 0);
     int64_t y[3] = {HONE_DIM_UNKNOWN, HONE_DIM_UNKNOWN, HONE_DIM_UNKNOWN}, d;
@@ -205,6 +207,8 @@ static hone_status gqa_operands(hone_op_ctx *c, gqa *g) {
 static hone_status gqa_lengths(hone_op_ctx *c, gqa *g) {
     const hone_tensor *lens = c->in[GQA_LENS], *total = c->in[GQA_TOTAL];
     g->n_past = hone_in(c, GQA_PAST_K) ? hone_in(c, GQA_PAST_K)->dims[2] : 0;
+    if (hone_tensor_count(total) != 1)
+        return hone_op_fail(c, HONE_E_SHAPE, "total_sequence_length must be a scalar");
     int64_t all = hone_load_i64(total->dtype, total->data, 0);
     g->total = all > g->n_past ? all : g->n_past;
     g->before = hone_op_array(c, g->a.n_batch, sizeof *g->before);

@@ -64,6 +64,7 @@ static hone_status operand_dims(hone_infer_ctx *c, int i, int at[HONE_MAX_RANK],
 }
 
 hone_status hone_infer_ms_fused_matmul(hone_infer_ctx *c) {
+    HONE_TRY(hone_infer_need(c, 0x3));
     hone_dtype d = c->in[0].dtype;
     int ra = c->in[0].rank, rb = c->in[1].rank, rank, at[HONE_MAX_RANK];
     int64_t a[HONE_MAX_RANK], b[HONE_MAX_RANK], y[HONE_MAX_RANK], k;
@@ -178,6 +179,7 @@ static hone_status infer_rows(hone_infer_ctx *c, hone_dtype d, int64_t k, int64_
 }
 
 hone_status hone_infer_ms_matmul_nbits(hone_infer_ctx *c) {
+    HONE_TRY(hone_infer_need(c, 0x7));
     int64_t k = hone_attr_int(c->node, "K", -1), n = hone_attr_int(c->node, "N", -1);
     int64_t bits = hone_attr_int(c->node, "bits", 4),
             block = hone_attr_int(c->node, "block_size", 0);
@@ -292,6 +294,7 @@ hone_status hone_ref_ms_matmul_nbits(hone_op_ctx *c) {
 /* ---- MatMulIntegerToFloat, DynamicQuantizeMatMul -------------------------------------------- */
 
 hone_status hone_infer_ms_qmatmul(hone_infer_ctx *c) {
+    HONE_TRY(hone_infer_need(c, 0x7));
     const hone_type *b = &c->in[1];
     int64_t k = HONE_DIM_UNKNOWN, n = HONE_DIM_UNKNOWN;
     if (hone_infer_has(c, 1) && b->rank >= 0) {
@@ -377,6 +380,8 @@ static hone_status finish_qmatmul(hone_op_ctx *c, qmatmul *p, int scale, int zer
 
 hone_status hone_ref_ms_matmul_to_float(hone_op_ctx *c) {
     qmatmul p = {0};
+    if (!c->in[3])
+        return hone_op_fail(c, HONE_E_FORMAT, "b_scale is needed");
     if (hone_tensor_count(c->in[2]) != 1)
         return hone_op_fail(c, HONE_E_UNSUPPORTED, "a_scale must be a scalar");
     p.a_scale = (float)hone_load_f64(c->in[2]->dtype, c->in[2]->data, 0);

@@ -49,6 +49,7 @@ static hone_status check_vectors(hone_infer_ctx *c, int64_t size, int first, int
 /* ---- Skip(Simplified)LayerNormalization ----------------------------------------------------- */
 
 hone_status hone_infer_ms_skip_norm(hone_infer_ctx *c) {
+    HONE_TRY(hone_infer_need(c, 0x7));
     const hone_type *x = &c->in[0];
     int64_t dims[HONE_MAX_RANK];
     hone_infer_same(c, 0, 0);
@@ -130,6 +131,7 @@ hone_status hone_ref_ms_skip_norm(hone_op_ctx *c) {
 /* ---- SimplifiedLayerNormalization ----------------------------------------------------------- */
 
 hone_status hone_infer_ms_rms_norm(hone_infer_ctx *c) {
+    HONE_TRY(hone_infer_need(c, 0x3));
     const hone_type *x = &c->in[0];
     int64_t dims[HONE_MAX_RANK];
     int axis;
@@ -171,6 +173,7 @@ hone_status hone_ref_ms_rms_norm(hone_op_ctx *c) {
 /* ---- EmbedLayerNormalization ---------------------------------------------------------------- */
 
 hone_status hone_infer_ms_embed_norm(hone_infer_ctx *c) {
+    HONE_TRY(hone_infer_need(c, 0x6d));
     int64_t dims[3] = {HONE_DIM_UNKNOWN, HONE_DIM_UNKNOWN, HONE_DIM_UNKNOWN};
     static const int tables[] = {2, 3, 4};
     if (hone_infer_has(c, 0) && c->in[0].rank >= 0) {

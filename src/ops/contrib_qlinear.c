@@ -46,6 +46,7 @@ static void store8(hone_dtype d, void *data, int64_t i, const quant *q, float v)
 
 /* Y_scale, Y_zero_point, then tensor, scale, zero point of each part. */
 hone_status hone_infer_ms_qconcat(hone_infer_ctx *c) {
+    HONE_TRY(hone_infer_need(c, 0x1));
     int64_t dims[HONE_MAX_RANK], sum = 0, d;
     int rank = -1, axis = 0;
     hone_dtype type = hone_infer_has(c, 1) ? c->in[1].dtype : HONE_DTYPE_NONE;
@@ -87,6 +88,8 @@ hone_status hone_ref_ms_qconcat(hone_op_ctx *c) {
     int64_t outer = hone_dims_count(y->dims, 0, (int)axis), row = y->dims[axis] * inner;
     for (int i = 2; i < c->n_in; i += 3) {
         const hone_tensor *x = c->in[i];
+        if (!x)
+            return hone_op_fail(c, HONE_E_FORMAT, "input %d is needed", i);
         int64_t n = x->dims[axis] * inner;
         if (!is_8bit(x->dtype) || !is_8bit(y->dtype))
             return hone_op_bad_type(c, is_8bit(x->dtype) ? y->dtype : x->dtype);
@@ -145,6 +148,7 @@ static hone_status set_window(hone_infer_ctx *c, const hone_node *n, int axis, i
 }
 
 hone_status hone_infer_ms_qpool(hone_infer_ctx *c) {
+    HONE_TRY(hone_infer_need(c, 0xb));
     const hone_type *x = &c->in[0];
     int64_t dims[HONE_MAX_RANK];
     bool last = hone_attr_int(c->node, "channels_last", 0) != 0;
@@ -236,6 +240,7 @@ hone_status hone_ref_ms_qpool(hone_op_ctx *c) {
 
 /* A, a_scale, a_zero_point, B, b_scale, b_zero_point, C, y_scale, y_zero_point. */
 hone_status hone_infer_ms_qgemm(hone_infer_ctx *c) {
+    HONE_TRY(hone_infer_need(c, 0x1b));
     int64_t a[2] = {HONE_DIM_UNKNOWN, HONE_DIM_UNKNOWN}, b[2] = {a[0], a[1]}, k;
     for (int i = 0; i <= 3; i += 3) {
         if (!hone_infer_has(c, i) || c->in[i].rank < 0)

@@ -76,6 +76,17 @@ static inline void hone_from_f32(hone_dtype d, void *dst, int64_t n, const float
             hone_store_f64(d, dst, i, (double)src[i]);
 }
 
+/** Fails unless each input whose bit is set in `mask`, and output 0 where the operator must have
+ * one, is there: a node may omit any of them. */
+static inline hone_status hone_infer_need(hone_infer_ctx *c, uint32_t mask) {
+    for (int i = 0; i < 32; ++i)
+        if (((mask >> i) & 1) && (i >= c->n_in || !c->node->in[i]))
+            return hone_infer_fail(c, HONE_E_FORMAT, "input %d is needed", i);
+    if (c->node->op->min_out > 0 && (c->n_out < 1 || !c->node->out[0]))
+        return hone_infer_fail(c, HONE_E_FORMAT, "output 0 is needed");
+    return HONE_OK;
+}
+
 /** Scratch for n elements of `size` bytes, with an overflow check. */
 static inline void *hone_op_array(hone_op_ctx *c, int64_t n, size_t size) {
     size_t bytes;

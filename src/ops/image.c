@@ -261,6 +261,7 @@ static bool is_gray(const hone_node *n) {
 }
 
 hone_status hone_infer_image_decoder(hone_infer_ctx *c) {
+    HONE_TRY(hone_infer_need(c, 0x1));
     int64_t dims[3] = {HONE_DIM_UNKNOWN, HONE_DIM_UNKNOWN, is_gray(c->node) ? 1 : 3};
     const char *format = hone_attr_string(c->node, "pixel_format", "RGB");
     if (!is_gray(c->node) && strcmp(format, "RGB") != 0 && strcmp(format, "BGR") != 0)

@@ -73,6 +73,7 @@ static hone_status check_ranks(hone_infer_ctx *c) {
 }
 
 hone_status hone_infer_rnn(hone_infer_ctx *c) {
+    HONE_TRY(hone_infer_need(c, 0x7));
     HONE_TRY(check_ranks(c));
     rnn_kind kind = kind_of(c->node);
     bool batch_first = hone_attr_int(c->node, "layout", 0) != 0;

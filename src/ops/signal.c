@@ -23,6 +23,7 @@ static int64_t dft_bins(int64_t n, bool onesided, bool inverse) {
 }
 
 hone_status hone_infer_dft(hone_infer_ctx *c) {
+    HONE_TRY(hone_infer_need(c, 0x1));
     const hone_type *x = &c->in[0];
     if (!hone_infer_has(c, 0) || x->rank < 0) {
         hone_infer_set(c, 0, x->dtype, -1, NULL);
@@ -44,8 +45,11 @@ hone_status hone_infer_dft(hone_infer_ctx *c) {
         hone_infer_set(c, 0, x->dtype, x->rank, dims);
         return HONE_OK;
     }
-    if (present(c, 2))
-        axis_value = hone_load_i64(c->value[2]->dtype, c->value[2]->data, 0);
+    if (present(c, 2)) {
+        if (hone_tensor_count(c->value[2]) != 1 || c->value[2]->dtype != HONE_DTYPE_I64)
+            return hone_infer_fail(c, HONE_E_SHAPE, "axis must be one int64");
+        axis_value = hone_load_i64(HONE_DTYPE_I64, c->value[2]->data, 0);
+    }
     HONE_TRY(hone_infer_axis(c, axis_value, x->rank, false, &axis));
     if (axis == last)
         return hone_infer_fail(c, HONE_E_SHAPE, "the axis of the transform cannot be the last");
@@ -168,6 +172,7 @@ hone_status hone_ref_dft(hone_op_ctx *c) {
 /* ---- STFT ----------------------------------------------------------------------------------- */
 
 hone_status hone_infer_stft(hone_infer_ctx *c) {
+    HONE_TRY(hone_infer_need(c, 0x3));
     const hone_type *x = &c->in[0];
     int64_t dims[4] = {HONE_DIM_UNKNOWN, HONE_DIM_UNKNOWN, HONE_DIM_UNKNOWN, 2};
     int64_t step, frame = HONE_DIM_UNKNOWN, signal = HONE_DIM_UNKNOWN;
@@ -220,6 +225,7 @@ hone_status hone_ref_stft(hone_op_ctx *c) {
 /* ---- MelWeightMatrix ------------------------------------------------------------------------ */
 
 hone_status hone_infer_mel_weights(hone_infer_ctx *c) {
+    HONE_TRY(hone_infer_need(c, 0x1f));
     int64_t dims[2], n;
     known_scalar(c, 0, &dims[1]);
     known_scalar(c, 1, &n);
@@ -246,8 +252,11 @@ static double mel_edge(const mel *m, int64_t i) {
 hone_status hone_ref_mel_weights(hone_op_ctx *c) {
     hone_tensor *y = c->out[0];
     double in[5];
-    for (int i = 0; i < 5; ++i)
+    for (int i = 0; i < 5; ++i) {
+        if (hone_tensor_count(c->in[i]) != 1)
+            return hone_op_fail(c, HONE_E_SHAPE, "input %d must be a scalar", i);
         in[i] = hone_load_f64(c->in[i]->dtype, c->in[i]->data, 0);
+    }
     int64_t bins = y->dims[0], n_mel = y->dims[1], n = bins * n_mel;
     mel m = {.low = 2595 * log1p(in[3] / 700) / log(10), .per_hertz = (in[1] + 1) / in[2]};
     m.step = (2595 * log1p(in[4] / 700) / log(10) - m.low) / (double)(n_mel + 2);

@@ -8,6 +8,7 @@
 /* ---- NonMaxSuppression ---------------------------------------------------------------------- */
 
 hone_status hone_infer_nms(hone_infer_ctx *c) {
+    HONE_TRY(hone_infer_need(c, 0x3));
     for (int i = 0; i < 2; ++i)
         if (hone_infer_has(c, i) && c->in[i].rank >= 0 && c->in[i].rank != 3)
             return hone_infer_fail(c, HONE_E_SHAPE, "input %d must have rank 3", i);
@@ -161,6 +162,7 @@ static hone_status infer_roi(hone_infer_ctx *c, int columns, int64_t height, int
 }
 
 hone_status hone_infer_roi_align(hone_infer_ctx *c) {
+    HONE_TRY(hone_infer_need(c, 0x7));
     return infer_roi(c, 4, hone_attr_int(c->node, "output_height", 1),
                      hone_attr_int(c->node, "output_width", 1));
 }
@@ -277,6 +279,7 @@ hone_status hone_ref_roi_align(hone_op_ctx *c) {
 /* ---- MaxRoiPool ----------------------------------------------------------------------------- */
 
 hone_status hone_infer_max_roi_pool(hone_infer_ctx *c) {
+    HONE_TRY(hone_infer_need(c, 0x3));
     const int64_t *shape;
     if (hone_attr_ints(c->node, "pooled_shape", &shape) != 2)
         return hone_infer_fail(c, HONE_E_FORMAT, "pooled_shape must have two numbers");
