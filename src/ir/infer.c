@@ -181,6 +181,8 @@ static void enter_scan(const hone_node *n, hone_graph *body) {
     const int64_t *axes;
     int n_axes = hone_attr_ints(n, "scan_input_axes", &axes);
     int64_t n_scan = hone_attr_int(n, "num_scan_inputs", 0);
+    if (n_scan < 0 || n_scan > n->n_in)
+        return; /* Scan's own inference reports it */
     for (int i = first; i < n->n_in; ++i) {
         hone_type t = *input_type(n, i);
         int64_t scan = (int64_t)i - (n->n_in - n_scan);
