@@ -50,7 +50,7 @@ hone_status hone_infer_ms_qconcat(hone_infer_ctx *c) {
     int64_t dims[HONE_MAX_RANK], sum = 0, d;
     int rank = -1, axis = 0;
     hone_dtype type = hone_infer_has(c, 1) ? c->in[1].dtype : HONE_DTYPE_NONE;
-    if ((c->n_in - 2) % 3 != 0)
+    if (c->n_in < 2 || (c->n_in - 2) % 3 != 0)
         return hone_infer_fail(c, HONE_E_FORMAT, "each part needs a tensor, scale and zero point");
     hone_infer_set(c, 0, type, -1, NULL);
     for (int i = 2; i < c->n_in; i += 3) {
