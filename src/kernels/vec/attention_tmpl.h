@@ -1,0 +1,192 @@
+/* Attention: see kernels/attention.h. */
+#include <math.h>
+
+#include "kernels/attention.h"
+
+enum { AT_NQ = HONE_ATTENTION_Q_BLOCK, AT_NK = HONE_ATTENTION_KV_BLOCK, AT_LDS = AT_NK + 16 };
+
+/* One block of queries of one head. */
+typedef struct at_state {
+    const hone_attention *p;
+    const float *k, *v;
+    int64_t batch, head, q_first, n_rows, offset, n_keys, ldq, ldo;
+    float *q, *kt, *vp, *s, *o, *top, *sum;
+} at_state;
+
+/* Keys [*lo, *hi) that query row i of the block may see. */
+static void at_range(const at_state *st, int64_t i, int64_t *lo, int64_t *hi) {
+    const hone_attention *p = st->p;
+    int64_t at = st->q_first + i + st->offset;
+    *lo = p->left >= 0 && at - p->left > 0 ? at - p->left : 0;
+    *hi = st->n_keys;
+    if (p->causal && at + 1 < *hi)
+        *hi = at + 1;
+    if (p->right >= 0 && at + p->right + 1 < *hi)
+        *hi = at + p->right + 1;
+    if (*hi < 0)
+        *hi = 0;
+    if (*lo > *hi)
+        *lo = *hi;
+}
+
+static void at_softcap(float *s, int64_t n, float cap) {
+    const vf c = vf_set1(cap), inv = vf_set1(1.0f / cap);
+    int64_t j = 0;
+    for (; j + VW <= n; j += VW)
+        vf_store(s + j, vf_mul(c, vf_tanh(vf_mul(vf_load(s + j), inv))));
+    for (; j < n; ++j)
+        s[j] = cap * tanhf(s[j] * (1.0f / cap));
+}
+
+static void at_mask(const at_state *st, int64_t i, int64_t first, int64_t n, float *s) {
+    const hone_attention *p = st->p;
+    const float hidden = -__builtin_inff();
+    int64_t step = p->mask_at[3];
+    int64_t at = st->batch * p->mask_at[0] + st->head * p->mask_at[1] +
+                 (st->q_first + i) * p->mask_at[2] + first * step;
+    if (p->mask) {
+        const float *m = p->mask + at;
+        for (int64_t j = 0; j < n; ++j)
+            s[j] = m[j * step] == hidden ? hidden : s[j] + m[j * step];
+    } else if (p->mask_bool) {
+        const uint8_t *m = p->mask_bool + at;
+        for (int64_t j = 0; j < n; ++j)
+            s[j] = m[j * step] ? s[j] : hidden;
+    }
+}
+
+/* Scores of row i against keys [first, first + n) become weights relative to the running maximum;
+ * sum and output row are rescaled when the maximum grows. */
+static void at_row(at_state *st, int64_t i, int64_t first, int64_t n) {
+    const float hidden = -__builtin_inff();
+    float *s = st->s + i * AT_LDS, *o = st->o + i * st->ldo;
+    int64_t lo, hi;
+    if (st->p->softcap > 0)
+        at_softcap(s, n, st->p->softcap);
+    at_mask(st, i, first, n, s);
+    at_range(st, i, &lo, &hi);
+    for (int64_t j = 0; j < n && first + j < lo; ++j)
+        s[j] = hidden;
+    for (int64_t j = hi > first ? hi - first : 0; j < n; ++j)
+        s[j] = hidden;
+    float top = red_row(HONE_REDUCE_MAX, s, n), old = st->top[i];
+    top = old >= top ? old : top;
+    if (top == hidden) {
+        for (int64_t j = 0; j < n; ++j)
+            s[j] = 0;
+        return;
+    }
+    float shrink = old == top ? 1.0f : expf(old - top);
+    st->sum[i] = st->sum[i] * shrink + softmax_exp(s, s, n, top);
+    st->top[i] = top;
+    if (shrink != 1.0f)
+        softmax_affine(o, o, st->p->v_size, shrink, 0.0f);
+}
+
+static float at_dot(const float *a, const float *b, int64_t n) {
+    vf s = vf_set1(0.0f);
+    int64_t i = 0;
+    for (; i + VW <= n; i += VW)
+        s = vf_fma(vf_load(a + i), vf_load(b + i), s);
+    if (i < n)
+        s = vf_fma(vf_load_n(a + i, n - i), vf_load_n(b + i, n - i), s);
+    return vf_hsum(s);
+}
+
+/* y += f * x */
+static void at_axpy(float f, const float *x, float *y, int64_t n) {
+    const vf w = vf_set1(f);
+    int64_t i = 0;
+    for (; i + VW <= n; i += VW)
+        vf_store(y + i, vf_fma(w, vf_load(x + i), vf_load(y + i)));
+    if (i < n)
+        vf_store_n(y + i, vf_fma(w, vf_load_n(x + i, n - i), vf_load_n(y + i, n - i)), n - i);
+}
+
+/* Few queries (decoding): read keys and values in place. */
+static void at_block_thin(at_state *st, int64_t first, int64_t n) {
+    const hone_attention *p = st->p;
+    const float *k = st->k + first * p->k_at[2], *v = st->v + first * p->v_at[2];
+    for (int64_t i = 0; i < st->n_rows; ++i) {
+        float *s = st->s + i * AT_LDS;
+        for (int64_t j = 0; j < n; ++j)
+            s[j] = at_dot(st->q + i * st->ldq, k + j * p->k_at[2], p->size);
+        at_row(st, i, first, n);
+        for (int64_t j = 0; j < n; ++j)
+            at_axpy(s[j], v + j * p->v_at[2], st->o + i * st->ldo, p->v_size);
+    }
+}
+
+static void at_block(at_state *st, int64_t first, int64_t n) {
+    const hone_attention *p = st->p;
+    mm_pack_transposed(st->k + first * p->k_at[2], n, p->size, p->k_at[2], st->kt);
+    mm_run(st->n_rows, n, p->size, st->q, st->ldq, st->kt, st->s, AT_LDS, false);
+    for (int64_t i = 0; i < st->n_rows; ++i)
+        at_row(st, i, first, n);
+    mm_pack(st->v + first * p->v_at[2], n, p->v_size, p->v_at[2], st->vp);
+    mm_run(st->n_rows, p->v_size, n, st->s, AT_LDS, st->vp, st->o, st->ldo, true);
+}
+
+static int64_t at_round(int64_t n) {
+    return (n + 31) / 32 * 32;
+}
+
+static void at_begin(at_state *st, int64_t task, float *scratch) {
+    const hone_attention *p = st->p;
+    int64_t blocks = (p->n_q + AT_NQ - 1) / AT_NQ, block = task % blocks;
+    st->head = task / blocks % p->n_heads;
+    st->batch = task / blocks / p->n_heads;
+    st->q_first = block * AT_NQ;
+    st->n_rows = p->n_q - st->q_first < AT_NQ ? p->n_q - st->q_first : AT_NQ;
+    st->offset = p->offset ? p->offset[st->batch] : 0;
+    st->n_keys = p->n_keys ? p->n_keys[st->batch] : p->n_kv;
+    st->ldq = at_round(p->size) + 16;
+    st->ldo = at_round(p->v_size) + 16;
+    int64_t kv_head = st->head / (p->n_heads / p->n_kv_heads);
+    st->k = p->k + st->batch * p->k_at[0] + kv_head * p->k_at[1];
+    st->v = p->v + st->batch * p->v_at[0] + kv_head * p->v_at[1];
+    st->q = scratch;
+    st->kt = st->q + AT_NQ * st->ldq;
+    st->vp = st->kt + AT_NK * at_round(p->size);
+    st->s = st->vp + AT_NK * at_round(p->v_size);
+    st->o = st->s + AT_NQ * AT_LDS;
+    st->top = st->o + AT_NQ * st->ldo;
+    st->sum = st->top + AT_NQ;
+    const float *q = p->q + st->batch * p->q_at[0] + st->head * p->q_at[1];
+    for (int64_t i = 0; i < st->n_rows; ++i) {
+        const float *row = q + (st->q_first + i) * p->q_at[2];
+        softmax_affine(row, st->q + i * st->ldq, p->size, p->scale, 0.0f);
+        for (int64_t j = 0; j < st->ldo; ++j)
+            st->o[i * st->ldo + j] = 0;
+        st->top[i] = -__builtin_inff();
+        st->sum[i] = 0;
+    }
+}
+
+static void at_finish(const at_state *st) {
+    const hone_attention *p = st->p;
+    float *y = p->y + st->batch * p->y_at[0] + st->head * p->y_at[1];
+    for (int64_t i = 0; i < st->n_rows; ++i) {
+        float factor = st->sum[i] == 0 ? 0.0f : 1.0f / st->sum[i];
+        softmax_affine(st->o + i * st->ldo, y + (st->q_first + i) * p->y_at[2], p->v_size, factor,
+                       0.0f);
+    }
+}
+
+static void attention_run(const hone_attention *p, int64_t begin, int64_t end, void *scratch) {
+    for (int64_t task = begin; task < end; ++task) {
+        at_state st = {.p = p};
+        int64_t lo, hi, unused;
+        at_begin(&st, task, scratch);
+        at_range(&st, 0, &lo, &unused);
+        at_range(&st, st.n_rows - 1, &unused, &hi);
+        for (int64_t first = lo / AT_NK * AT_NK; first < hi; first += AT_NK) {
+            int64_t n = hi - first < AT_NK ? hi - first : AT_NK;
+            if (st.n_rows <= 2)
+                at_block_thin(&st, first, n);
+            else
+                at_block(&st, first, n);
+        }
+        at_finish(&st);
+    }
+}

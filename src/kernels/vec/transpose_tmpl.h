@@ -1,0 +1,88 @@
+/* Transposes: see kernels/transpose.h. */
+#include <string.h>
+
+#include "kernels/transpose.h"
+
+/* y[i * out + j] = x[j * in + i] for a block of n_i x n_j, element by element. */
+#define TR_SCALAR(type, name)                                                                      \
+    static void name(const type *x, int64_t in, type *y, int64_t out, int64_t n_i, int64_t n_j) {  \
+        for (int64_t i = 0; i < n_i; ++i) {                                                        \
+            for (int64_t j = 0; j < n_j; ++j)                                                      \
+                y[i * out + j] = x[j * in + i];                                                    \
+        }                                                                                          \
+    }
+TR_SCALAR(uint8_t, tr_scalar_1)
+TR_SCALAR(uint16_t, tr_scalar_2)
+TR_SCALAR(uint32_t, tr_scalar_4)
+TR_SCALAR(uint64_t, tr_scalar_8)
+#undef TR_SCALAR
+
+static void tr_scalar(int size, const char *x, int64_t in, char *y, int64_t out, int64_t n_i,
+                      int64_t n_j) {
+    switch (size) {
+    case 1:
+        tr_scalar_1((const uint8_t *)x, in, (uint8_t *)y, out, n_i, n_j);
+        break;
+    case 2:
+        tr_scalar_2((const uint16_t *)(const void *)x, in, (uint16_t *)(void *)y, out, n_i, n_j);
+        break;
+    case 4:
+        tr_scalar_4((const uint32_t *)(const void *)x, in, (uint32_t *)(void *)y, out, n_i, n_j);
+        break;
+    default:
+        tr_scalar_8((const uint64_t *)(const void *)x, in, (uint64_t *)(void *)y, out, n_i, n_j);
+        break;
+    }
+}
+
+/* Small sub-blocks, so that the lines read by one are still cached when the next needs them. */
+static void tr_block(int size, const char *x, int64_t in, char *y, int64_t out, int64_t n_i,
+                     int64_t n_j) {
+    const int64_t sub = size == 4 && VW > 1 ? VW : 16;
+    for (int64_t i = 0; i < n_i; i += sub) {
+        int64_t m = n_i - i < sub ? n_i - i : sub;
+        for (int64_t j = 0; j < n_j; j += sub) {
+            int64_t n = n_j - j < sub ? n_j - j : sub;
+            const char *from = x + (j * in + i) * size;
+            char *to = y + (i * out + j) * size;
+            if (VW > 1 && size == 4 && m == VW && n == VW)
+                vf_transpose((const float *)(const void *)from, in, (float *)(void *)to, out);
+            else
+                tr_scalar(size, from, in, to, out, m, n);
+        }
+    }
+}
+
+static void tr_task(const hone_transpose *t, const char *x, char *y, int64_t task) {
+    int last = t->rank - 1, unit = t->unit;
+    int64_t in = 0, out = 0, n_i = 1, n_j = t->dims[last];
+    if (unit != last) {
+        int64_t n = (t->dims[last] + HONE_TRANSPOSE_TILE_J - 1) / HONE_TRANSPOSE_TILE_J;
+        int64_t j = task % n * HONE_TRANSPOSE_TILE_J;
+        task /= n;
+        n_j = t->dims[last] - j < HONE_TRANSPOSE_TILE_J ? t->dims[last] - j : HONE_TRANSPOSE_TILE_J;
+        in = j * t->strides[last];
+        out = j;
+    }
+    for (int d = last - 1; d >= 0; --d) {
+        int64_t tile = d == unit ? HONE_TRANSPOSE_TILE_I : 1;
+        int64_t n = (t->dims[d] + tile - 1) / tile, at = task % n * tile;
+        task /= n;
+        in += at * t->strides[d];
+        out += at * t->out_strides[d];
+        if (d == unit)
+            n_i = t->dims[d] - at < tile ? t->dims[d] - at : tile;
+    }
+    x += in * t->size;
+    y += out * t->size;
+    if (unit == last)
+        memcpy(y, x, (size_t)(n_j * t->size));
+    else
+        tr_block(t->size, x, t->strides[last], y, t->out_strides[unit], n_i, n_j);
+}
+
+static void transpose_run(const hone_transpose *t, const void *x, void *y, int64_t begin,
+                          int64_t end) {
+    for (int64_t task = begin; task < end; ++task)
+        tr_task(t, x, y, task);
+}
