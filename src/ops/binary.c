@@ -78,11 +78,16 @@ static inline double mod_d(double x, double y) {
     double r = fmod(x, y);
     return r != 0 && (r < 0) != (y < 0) ? r + y : r;
 }
-static inline uint64_t shift_left(uint64_t x, uint64_t y) {
-    return y > 63 ? 0 : x << y;
+/* Shifts by the width or more (or, as unsigned numbers, negative ones) shift everything out; a
+ * right shift of a negative number fills with its sign. */
+static inline uint64_t shift_left(uint64_t x, uint64_t y, unsigned width) {
+    return y >= width ? 0 : x << y;
 }
-static inline uint64_t shift_right(uint64_t x, uint64_t y) {
-    return y > 63 ? 0 : x >> y;
+static inline uint64_t shift_right(uint64_t x, uint64_t y, unsigned width) {
+    return y >= width ? 0 : x >> y;
+}
+static inline int64_t shift_right_signed(int64_t x, int64_t y, int width) {
+    return x >> (y < 0 || y >= width ? 63 : y);
 }
 static int64_t pow_s(int64_t x, int64_t y) {
     if (y < 0)
@@ -128,8 +133,10 @@ COMPARE_LOOPS(greater_or_equal, x >= y)
 INT_LOOPS(bit_and, x &y)
 INT_LOOPS(bit_or, x | y)
 INT_LOOPS(bit_xor, x ^ y)
-UINT_LOOPS(left, shift_left(x, y))
-UINT_LOOPS(right, shift_right(x, y))
+UINT_LOOPS(left, shift_left(x, y, 8 * sizeof x))
+SINT_LOOPS(left, shift_left((uint64_t)x, (uint64_t)y, 8 * sizeof x))
+UINT_LOOPS(right, shift_right(x, y, 8 * sizeof x))
+SINT_LOOPS(right, shift_right_signed(x, y, 8 * (int)sizeof x))
 LOOP(and, u8, uint8_t, uint8_t, (x != 0) & (y != 0))
 LOOP(or, u8, uint8_t, uint8_t, (x != 0) | (y != 0))
 LOOP(xor, u8, uint8_t, uint8_t, (x != 0) ^ (y != 0))
@@ -186,8 +193,8 @@ static const binary_op mod_ops[2] = {
     {"Mod", false, {FLOAT_ROW(fmod), SINT_ROW(fmod), UINT_ROW(mod)}},
 };
 static const binary_op shift_ops[2] = {
-    {"BitShift", false, {UINT_ROW(left)}},
-    {"BitShift", false, {UINT_ROW(right)}},
+    {"BitShift", false, {UINT_ROW(left), SINT_ROW(left)}},
+    {"BitShift", false, {UINT_ROW(right), SINT_ROW(right)}},
 };
 
 static const binary_op *find_op(const hone_node *n) {

@@ -198,7 +198,7 @@ hone_status hone_infer_concat(hone_infer_ctx *c) {
         if (t->rank != rank)
             return hone_infer_fail(c, HONE_E_SHAPE, "input %d has rank %d, input 0 rank %d", i,
                                    t->rank, rank);
-        if (t->dtype != c->in[0].dtype)
+        if (t->dtype && c->in[0].dtype && t->dtype != c->in[0].dtype)
             return hone_infer_fail(c, HONE_E_TYPE, "input %d is %s, input 0 %s", i,
                                    hone_dtype_name(t->dtype), hone_dtype_name(c->in[0].dtype));
         for (int d = 0; d < rank; ++d) {

@@ -1,0 +1,325 @@
+/* MatMul, Gemm, MatMulInteger, QLinearMatMul. */
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+#include "ops/broadcast.h"
+
+/* ---- shapes -----------------------------------------------------------------------------------
+ */
+
+/* numpy's matmul: vectors are promoted to matrices, leading dims broadcast. */
+static hone_status matmul_dims(hone_infer_ctx *c, const hone_type *a, const hone_type *b, int *rank,
+                               int64_t *dims) {
+    *rank = -1;
+    if (a->rank < 0 || b->rank < 0)
+        return HONE_OK;
+    if (a->rank == 0 || b->rank == 0)
+        return hone_infer_fail(c, HONE_E_SHAPE, "a scalar cannot be multiplied as a matrix");
+    int64_t k;
+    HONE_TRY(
+        hone_infer_same_dim(c, a->dims[a->rank - 1], b->dims[b->rank > 1 ? b->rank - 2 : 0], &k));
+    int batch_a = a->rank > 2 ? a->rank - 2 : 0, batch_b = b->rank > 2 ? b->rank - 2 : 0;
+    HONE_TRY(hone_broadcast_dims(c, batch_a, a->dims, batch_b, b->dims, rank, dims));
+    if (a->rank > 1)
+        dims[(*rank)++] = a->dims[a->rank - 2];
+    if (b->rank > 1)
+        dims[(*rank)++] = b->dims[b->rank - 1];
+    return HONE_OK;
+}
+
+static hone_status infer_product(hone_infer_ctx *c, int a, int b, hone_dtype d) {
+    int64_t dims[HONE_MAX_RANK + 2];
+    int rank;
+    if (!hone_infer_has(c, a) || !hone_infer_has(c, b)) {
+        hone_infer_set(c, 0, d, -1, NULL);
+        return HONE_OK;
+    }
+    HONE_TRY(matmul_dims(c, &c->in[a], &c->in[b], &rank, dims));
+    if (rank > HONE_MAX_RANK)
+        return hone_infer_fail(c, HONE_E_UNSUPPORTED, "rank %d is beyond the limit", rank);
+    hone_infer_set(c, 0, d, rank, dims);
+    return HONE_OK;
+}
+
+hone_status hone_infer_matmul(hone_infer_ctx *c) {
+    if (hone_infer_has(c, 0) && hone_infer_has(c, 1) && c->in[0].dtype != c->in[1].dtype)
+        return hone_infer_fail(c, HONE_E_TYPE, "the operands are %s and %s",
+                               hone_dtype_name(c->in[0].dtype), hone_dtype_name(c->in[1].dtype));
+    return infer_product(c, 0, 1, hone_infer_has(c, 0) ? c->in[0].dtype : HONE_DTYPE_NONE);
+}
+
+hone_status hone_infer_matmul_integer(hone_infer_ctx *c) {
+    return infer_product(c, 0, 1, HONE_DTYPE_I32);
+}
+
+hone_status hone_infer_qlinear_matmul(hone_infer_ctx *c) {
+    return infer_product(c, 0, 3, hone_infer_has(c, 7) ? c->in[7].dtype : HONE_DTYPE_NONE);
+}
+
+/* ---- products ---------------------------------------------------------------------------------
+ */
+
+/* One matrix product: rows of A times B, of strides in elements. */
+typedef struct product {
+    int64_t m, n, k;
+    int64_t a_row, a_col, b_row, b_col;
+} product;
+
+/* Which matrices are multiplied for batch index i. */
+typedef struct batch_walk {
+    hone_broadcast walk;
+    int64_t n_batches;
+    product p;
+} batch_walk;
+
+static hone_tensor batch_view(const hone_tensor *t) {
+    hone_tensor v = *t;
+    v.rank = t->rank > 2 ? t->rank - 2 : 0;
+    return v;
+}
+
+static void plan_batches(const hone_tensor *a, const hone_tensor *b, batch_walk *w) {
+    hone_tensor va = batch_view(a), vb = batch_view(b), out = {.kind = HONE_KIND_TENSOR};
+    out.rank = va.rank > vb.rank ? va.rank : vb.rank;
+    for (int i = 0; i < out.rank; ++i) {
+        int ia = i - (out.rank - va.rank), ib = i - (out.rank - vb.rank);
+        int64_t da = ia < 0 ? 1 : va.dims[ia], db = ib < 0 ? 1 : vb.dims[ib];
+        out.dims[i] = da == 1 ? db : da;
+    }
+    const hone_tensor *in[2] = {&va, &vb};
+    hone_broadcast_init(&w->walk, &out, in, 2);
+    w->n_batches = w->walk.n_outer * w->walk.n_inner;
+    w->p.m = a->rank > 1 ? a->dims[a->rank - 2] : 1;
+    w->p.k = a->dims[a->rank - 1];
+    w->p.n = b->rank > 1 ? b->dims[b->rank - 1] : 1;
+    w->p.a_row = w->p.k;
+    w->p.a_col = 1;
+    w->p.b_row = w->p.n;
+    w->p.b_col = 1;
+}
+
+static void batch_offsets(const batch_walk *w, int64_t i, int64_t *a, int64_t *b) {
+    int64_t at[2], inner = i % w->walk.n_inner;
+    hone_broadcast_at(&w->walk, i / w->walk.n_inner, 2, at);
+    *a = (at[0] + inner * hone_broadcast_step(&w->walk, 0)) * w->p.m * w->p.k;
+    *b = (at[1] + inner * hone_broadcast_step(&w->walk, 1)) * w->p.k * w->p.n;
+}
+
+/* Row r of C, f32: B's rows are added up, scaled, so that the loop over columns vectorises. */
+static void row_f32(const product *p, const float *a, const float *b, float *c) {
+    memset(c, 0, (size_t)p->n * sizeof *c);
+    if (p->b_col == 1) {
+        for (int64_t k = 0; k < p->k; ++k) {
+            float x = a[k * p->a_col];
+            const float *row = b + k * p->b_row;
+            for (int64_t j = 0; j < p->n; ++j)
+                c[j] += x * row[j];
+        }
+        return;
+    }
+    for (int64_t j = 0; j < p->n; ++j) {
+        float sum = 0;
+        for (int64_t k = 0; k < p->k; ++k)
+            sum += a[k * p->a_col] * b[k * p->b_row + j * p->b_col];
+        c[j] = sum;
+    }
+}
+
+static void row_any(const product *p, hone_dtype d, const void *a, int64_t ao, const void *b,
+                    int64_t bo, void *c, int64_t co) {
+    bool is_int = !hone_dtype_is_float(d);
+    for (int64_t j = 0; j < p->n; ++j) {
+        double sum = 0;
+        uint64_t whole = 0;
+        for (int64_t k = 0; k < p->k; ++k) {
+            int64_t ia = ao + k * p->a_col, ib = bo + k * p->b_row + j * p->b_col;
+            if (is_int)
+                whole += (uint64_t)hone_load_i64(d, a, ia) * (uint64_t)hone_load_i64(d, b, ib);
+            else
+                sum += hone_load_f64(d, a, ia) * hone_load_f64(d, b, ib);
+        }
+        if (is_int)
+            hone_store_i64(d, c, co + j, (int64_t)whole);
+        else
+            hone_store_f64(d, c, co + j, sum);
+    }
+}
+
+typedef struct matmul_job {
+    batch_walk w;
+    const hone_tensor *a, *b;
+    hone_tensor *out;
+} matmul_job;
+
+static void matmul_task(void *arg, int64_t task, int worker) {
+    (void)worker;
+    const matmul_job *j = arg;
+    const product *p = &j->w.p;
+    int64_t batch = task / p->m, row = task % p->m, a, b;
+    batch_offsets(&j->w, batch, &a, &b);
+    a += row * p->a_row;
+    int64_t c = task * p->n;
+    if (j->out->dtype == HONE_DTYPE_F32)
+        row_f32(p, (const float *)j->a->data + a, (const float *)j->b->data + b,
+                (float *)j->out->data + c);
+    else
+        row_any(p, j->out->dtype, j->a->data, a, j->b->data, b, j->out->data, c);
+}
+
+hone_status hone_ref_matmul(hone_op_ctx *c) {
+    matmul_job j = {.a = hone_in(c, 0), .b = hone_in(c, 1), .out = hone_out(c, 0)};
+    if (hone_dtype_in(j.a->dtype, HONE_T(STRING) | HONE_T_COMPLEX))
+        return hone_op_bad_type(c, j.a->dtype);
+    plan_batches(j.a, j.b, &j.w);
+    if (hone_tensor_count(j.out))
+        hone_op_parallel(c, j.w.n_batches * j.w.p.m, matmul_task, &j);
+    return HONE_OK;
+}
+
+/* ---- Gemm -------------------------------------------------------------------------------------
+ */
+
+hone_status hone_infer_gemm(hone_infer_ctx *c) {
+    if (!hone_infer_has(c, 0) || !hone_infer_has(c, 1))
+        return HONE_OK;
+    const hone_type *a = &c->in[0], *b = &c->in[1];
+    bool ta = hone_attr_int(c->node, "transA", 0) != 0,
+         tb = hone_attr_int(c->node, "transB", 0) != 0;
+    int64_t dims[2] = {HONE_DIM_UNKNOWN, HONE_DIM_UNKNOWN}, k;
+    if ((a->rank >= 0 && a->rank != 2) || (b->rank >= 0 && b->rank != 2))
+        return hone_infer_fail(c, HONE_E_SHAPE, "A and B must be matrices");
+    if (a->rank == 2)
+        dims[0] = a->dims[ta];
+    if (b->rank == 2)
+        dims[1] = b->dims[!tb];
+    if (a->rank == 2 && b->rank == 2)
+        HONE_TRY(hone_infer_same_dim(c, a->dims[!ta], b->dims[tb], &k));
+    hone_infer_set(c, 0, a->dtype, 2, dims);
+    return HONE_OK;
+}
+
+/* C broadcasts to the result: element (i, j) of it. */
+static double bias_at(const hone_tensor *t, int64_t i, int64_t j) {
+    int64_t cols = t->rank ? t->dims[t->rank - 1] : 1,
+            rows = t->rank > 1 ? t->dims[t->rank - 2] : 1;
+    return hone_load_f64(t->dtype, t->data, (rows == 1 ? 0 : i) * cols + (cols == 1 ? 0 : j));
+}
+
+hone_status hone_ref_gemm(hone_op_ctx *c) {
+    const hone_tensor *a = hone_in(c, 0), *b = hone_in(c, 1), *bias = hone_in(c, 2);
+    hone_tensor *out = hone_out(c, 0);
+    bool ta = hone_attr_int(c->node, "transA", 0) != 0,
+         tb = hone_attr_int(c->node, "transB", 0) != 0;
+    double alpha = (double)hone_attr_float(c->node, "alpha", 1);
+    double beta = (double)hone_attr_float(c->node, "beta", 1);
+    product p = {.m = out->dims[0], .n = out->dims[1], .k = a->dims[!ta]};
+    p.a_row = ta ? 1 : p.k;
+    p.a_col = ta ? p.m : 1;
+    p.b_row = tb ? 1 : p.n;
+    p.b_col = tb ? p.k : 1;
+    if (bias) {
+        for (int d = 0; d < bias->rank; ++d) {
+            int64_t want = out->dims[2 - bias->rank + d];
+            if (bias->rank > 2 || (bias->dims[d] != 1 && bias->dims[d] != want))
+                return hone_op_fail(c, HONE_E_SHAPE, "C does not broadcast to the result");
+        }
+    }
+    bool is_int = !hone_dtype_is_float(out->dtype);
+    for (int64_t i = 0; i < p.m && p.n; ++i) {
+        int64_t ao = i * p.a_row, co = i * p.n;
+        if (out->dtype == HONE_DTYPE_F32)
+            row_f32(&p, (const float *)a->data + ao, b->data, (float *)out->data + co);
+        else
+            row_any(&p, out->dtype, a->data, ao, b->data, 0, out->data, co);
+        if (alpha == 1 && !bias)
+            continue;
+        for (int64_t k = 0; k < p.n; ++k) {
+            double v = alpha * hone_load_f64(out->dtype, out->data, co + k);
+            v += bias ? beta * bias_at(bias, i, k) : 0;
+            if (is_int)
+                hone_store_i64(out->dtype, out->data, co + k, (int64_t)v);
+            else
+                hone_store_f64(out->dtype, out->data, co + k, v);
+        }
+    }
+    return HONE_OK;
+}
+
+/* ---- integers ---------------------------------------------------------------------------------
+ */
+
+/* Zero point of row (or column) i: a scalar, a vector, or one for each row of each batch. */
+static int64_t zero_at(const hone_tensor *t, int64_t i) {
+    if (!t)
+        return 0;
+    int64_t n = hone_tensor_count(t);
+    return n == 1 ? hone_load_i64(t->dtype, t->data, 0) : hone_load_i64(t->dtype, t->data, i % n);
+}
+
+static double scale_at(const hone_tensor *t, int64_t i) {
+    int64_t n = hone_tensor_count(t);
+    return hone_load_f64(t->dtype, t->data, n == 1 ? 0 : i % n);
+}
+
+static hone_status check_vector(hone_op_ctx *c, const hone_tensor *t, int64_t n, const char *what) {
+    int64_t count = t ? hone_tensor_count(t) : 1;
+    if (count == 1 || (n > 0 && count > 0 && count % n == 0))
+        return HONE_OK;
+    return hone_op_fail(c, HONE_E_SHAPE, "%s has %" PRId64 " elements, not 1 or %" PRId64, what,
+                        count, n);
+}
+
+static int32_t dot_zero(const matmul_job *j, const hone_tensor *az, const hone_tensor *bz,
+                        int64_t task, int64_t col) {
+    const product *p = &j->w.p;
+    int64_t a, b, row = task % p->m;
+    batch_offsets(&j->w, task / p->m, &a, &b);
+    int64_t za = zero_at(az, row), zb = zero_at(bz, col);
+    uint32_t sum = 0; /* wraps as the operators' int32 does */
+    for (int64_t k = 0; k < p->k; ++k) {
+        int64_t x = hone_load_i64(j->a->dtype, j->a->data, a + row * p->a_row + k) - za;
+        int64_t y = hone_load_i64(j->b->dtype, j->b->data, b + k * p->b_row + col) - zb;
+        sum += (uint32_t)(x * y);
+    }
+    return (int32_t)sum;
+}
+
+hone_status hone_ref_matmul_integer(hone_op_ctx *c) {
+    matmul_job j = {.a = hone_in(c, 0), .b = hone_in(c, 1), .out = hone_out(c, 0)};
+    plan_batches(j.a, j.b, &j.w);
+    HONE_TRY(check_vector(c, hone_in(c, 2), j.w.p.m, "a_zero_point"));
+    HONE_TRY(check_vector(c, hone_in(c, 3), j.w.p.n, "b_zero_point"));
+    int32_t *out = j.out->data;
+    for (int64_t t = 0, rows = j.w.n_batches * j.w.p.m; t < rows; ++t) {
+        for (int64_t col = 0; col < j.w.p.n; ++col)
+            *out++ = dot_zero(&j, hone_in(c, 2), hone_in(c, 3), t, col);
+    }
+    return HONE_OK;
+}
+
+hone_status hone_ref_qlinear_matmul(hone_op_ctx *c) {
+    matmul_job j = {.a = hone_in(c, 0), .b = hone_in(c, 3), .out = hone_out(c, 0)};
+    const hone_tensor *a_scale = hone_in(c, 1), *az = hone_in(c, 2), *b_scale = hone_in(c, 4);
+    const hone_tensor *bz = hone_in(c, 5), *y_scale = hone_in(c, 6), *yz = hone_in(c, 7);
+    plan_batches(j.a, j.b, &j.w);
+    HONE_TRY(check_vector(c, az, j.w.p.m, "a_zero_point"));
+    HONE_TRY(check_vector(c, bz, j.w.p.n, "b_zero_point"));
+    HONE_TRY(check_vector(c, a_scale, j.w.p.m, "a_scale"));
+    HONE_TRY(check_vector(c, b_scale, j.w.p.n, "b_scale"));
+    HONE_TRY(check_vector(c, y_scale, 1, "y_scale"));
+    HONE_TRY(check_vector(c, yz, 1, "y_zero_point"));
+    bool is_signed = j.out->dtype == HONE_DTYPE_I8;
+    double low = is_signed ? -128 : 0, high = is_signed ? 127 : 255;
+    int64_t at = 0;
+    for (int64_t t = 0, rows = j.w.n_batches * j.w.p.m; t < rows; ++t) {
+        for (int64_t col = 0; col < j.w.p.n; ++col) {
+            double sum = dot_zero(&j, az, bz, t, col);
+            double scale =
+                scale_at(a_scale, t % j.w.p.m) * scale_at(b_scale, col) / scale_at(y_scale, 0);
+            double v = nearbyint(sum * scale) + (double)zero_at(yz, 0);
+            hone_store_f64(j.out->dtype, j.out->data, at++, v < low ? low : v > high ? high : v);
+        }
+    }
+    return HONE_OK;
+}
