@@ -117,7 +117,7 @@ struct hone_graph {
     hone_value **outputs;
     int n_outputs, cap_outputs;
     int fresh; /* next number of hone_graph_fresh */
-    int opset; /* of ai.onnx in the file it came from; nodes are in canonical (newest) form */
+    int opset; /* oldest version of ai.onnx that has all forms in use; nodes are canonical */
 };
 
 /** Name and domain of an operator, for code below ir/op.h. */

@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+enum { ALWAYS = 1000 }; /* in the column of versions */
+
 static hone_status axes_input(hone_adapt *a) {
     return adapt_ints_to_input(a, "axes", 1);
 }
@@ -123,7 +125,7 @@ static const hone_adapt_row rows[] = {
     {"RoiAlign", 15, roi_align_mode},
     {"GridSample", 19, grid_sample_mode},
     {"DFT", 19, dft_axis},
-    {"Scatter", 28, scatter_rename},
+    {"Scatter", ALWAYS, scatter_rename},
     {"Scan", 8, scan8},
     {"RNN", 6, drop_output_sequence},
     {"GRU", 2, gru_direction},
@@ -133,11 +135,22 @@ static const hone_adapt_row rows[] = {
 
 static const hone_adapt_row ml_rows[] = {{"LabelEncoder", 1, adapt_label_encoder}};
 
+/* The writer must not go below the version that brought the new form. */
+static void raise_opset(hone_graph *g, int opset) {
+    while (g->parent)
+        g = g->parent;
+    if (g->opset < opset)
+        g->opset = opset;
+}
+
 static hone_status apply_rows(hone_adapt *a, const hone_adapt_row *list, size_t n) {
     const char *op = a->n->op_name;
     for (size_t i = 0; i < n; ++i) {
-        if (a->version <= list[i].up_to && strcmp(list[i].op, op) == 0)
-            HONE_TRY(list[i].fn(a));
+        if (a->version > list[i].up_to || strcmp(list[i].op, op) != 0)
+            continue;
+        HONE_TRY(list[i].fn(a));
+        if (a->n->domain[0] == '\0' && list[i].up_to < ALWAYS)
+            raise_opset(a->g, list[i].up_to + 1);
     }
     return HONE_OK;
 }

@@ -100,15 +100,31 @@ static hone_status floats_input(hone_adapt *a, int i, const float *v, int n) {
     return c ? adapt_set_input(a, i, c) : adapt_no_memory(a);
 }
 
-/* Resize-10 and Upsample take the scales as input 1 and sample at x / scale, rounding down. */
+/* Which neighbour Resize-10 takes: the lower one, but the upper one where it shrinks (as the test
+ * data of that version and ONNX Runtime have it). */
+static const char *old_nearest(const hone_adapt *a) {
+    const hone_tensor *t = constant_input(a, 1);
+    bool shrinks = false, grows = false;
+    for (int64_t i = 0; t && t->dtype == HONE_DTYPE_F32 && i < hone_tensor_count(t); ++i) {
+        shrinks = shrinks || hone_load_f64(t->dtype, t->data, i) < 1.0;
+        grows = grows || hone_load_f64(t->dtype, t->data, i) > 1.0;
+    }
+    return shrinks && grows ? NULL : shrinks ? "ceil" : "floor";
+}
+
+/* Resize-10 and Upsample take the scales as input 1 and sample at x / scale. */
 static hone_status old_sampling(hone_adapt *a) {
     const char *mode = hone_attr_string(a->n, "mode", "nearest");
     if (strcmp(mode, "bilinear") == 0)
         mode = "linear";
+    bool nearest = strcmp(mode, "nearest") == 0;
+    const char *side = nearest ? old_nearest(a) : "floor";
+    if (!side)
+        return adapt_fail(a, HONE_E_UNSUPPORTED, "nearest, growing and shrinking at once");
     hone_graph *g = a->g;
     if (!hone_attr_set_string(g, a->n, "mode", mode) ||
         !hone_attr_set_string(g, a->n, "coordinate_transformation_mode", "asymmetric") ||
-        !hone_attr_set_string(g, a->n, "nearest_mode", "floor"))
+        !hone_attr_set_string(g, a->n, "nearest_mode", side))
         return adapt_no_memory(a);
     return HONE_OK;
 }
