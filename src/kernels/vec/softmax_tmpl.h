@@ -3,16 +3,21 @@
 
 #include "kernels/softmax.h"
 
-/* y = exp(x - top), returning the sum. */
+/* y = exp(x - top), returning the sum, which is blocked by 128 vectors for accuracy. */
 static float softmax_exp(const float *x, float *y, int64_t n, float top) {
     const vf t = vf_set1(top);
-    vf sum = vf_set1(0.0f);
+    vf total = vf_set1(0.0f);
     int64_t i = 0;
-    for (; i + VW <= n; i += VW) {
-        vf e = vf_exp(vf_sub(vf_load(x + i), t));
-        sum = vf_add(sum, e);
-        if (y)
-            vf_store(y + i, e);
+    while (i + VW <= n) {
+        int64_t stop = n - i < 128 * VW ? n : i + 128 * VW;
+        vf sum = vf_set1(0.0f);
+        for (; i + VW <= stop; i += VW) {
+            vf e = vf_exp(vf_sub(vf_load(x + i), t));
+            sum = vf_add(sum, e);
+            if (y)
+                vf_store(y + i, e);
+        }
+        total = vf_add(total, sum);
     }
     float rest = 0;
     if (i < n) {
@@ -23,7 +28,7 @@ static float softmax_exp(const float *x, float *y, int64_t n, float top) {
         if (y)
             vf_store_n(y + i, vf_load(lane), n - i);
     }
-    return vf_hsum(sum) + rest;
+    return vf_hsum(total) + rest;
 }
 
 /* y = x * factor + offset */
