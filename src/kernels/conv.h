@@ -1,0 +1,79 @@
+/* FP32 convolutions and matrix products on channels-last data, with packed weights.
+ *
+ * A product C[M,N] = A[M,K] B[K,N] is the 1x1 convolution with n = ih = oh = 1, iw = ow = M, ic =
+ * K, oc = N (hone_conv_gemm fills that in).
+ *
+ * Use: hone_conv_check() once; choose a kernel with hone_conv_candidates(); allocate packed_bytes()
+ * and pack(); then call run() for every task of n_tasks(), each thread with scratch_bytes() of its
+ * own. Nothing allocates. Results do not depend on which thread runs which task. */
+#ifndef HONE_KERNELS_CONV_H
+#define HONE_KERNELS_CONV_H
+
+#include "base/cpu.h"
+#include "base/status.h"
+
+typedef enum hone_act {
+    HONE_ACT_NONE,
+    HONE_ACT_RELU,
+    HONE_ACT_CLIP,         /* to [a, b] */
+    HONE_ACT_LEAKY,        /* x < 0 ? a * x : x */
+    HONE_ACT_HARD_SIGMOID, /* clip(a * x + b, 0, 1) */
+    HONE_ACT_HARD_SWISH,   /* x * clip(x / 6 + 1 / 2, 0, 1) */
+    HONE_ACT_SIGMOID,
+    HONE_ACT_SILU, /* x * sigmoid(x) */
+    HONE_ACT_TANH,
+    HONE_ACT_GELU, /* by erf */
+    HONE_ACT_GELU_TANH,
+    HONE_ACT_COUNT
+} hone_act;
+
+typedef struct hone_conv {
+    int64_t n, ih, iw, ic, oh, ow, oc, groups;
+    int64_t kh, kw, sh, sw, dh, dw; /* kernel, stride, dilation */
+    int64_t pt, pl;        /* zero padding above and to the left; the rest follows from oh, ow */
+    int64_t ldx, ldy, ldr; /* elements from pixel to pixel of x, y and the residual */
+    hone_act act;
+    float a, b; /* of act */
+    bool has_residual;
+} hone_conv;
+
+typedef struct hone_conv_args {
+    const float *x;        /* [n][ih][iw] pixels of ic channels */
+    const float *packed;   /* by pack(), 64-byte aligned */
+    const float *residual; /* [n][oh][ow] pixels of oc channels, added before act; may equal y */
+    float *y;              /* [n][oh][ow] pixels of oc channels; must not overlap x */
+} hone_conv_args;
+
+/* Where the weight of (output channel o, input channel i of its group, ky, kx) lies: at
+ * data[o * so + i * si + ky * sky + kx * skx]. Output channels of group g start at g * oc / groups.
+ */
+typedef struct hone_conv_weights {
+    const float *data, *bias; /* bias: oc elements, or NULL */
+    int64_t so, si, sky, skx;
+} hone_conv_weights;
+
+typedef struct hone_conv_kernel {
+    const char *name;
+    hone_isa isa;
+    bool is_exact; /* sums products of inputs and weights only; false: Winograd */
+    /** NULL, or why not. The problem has passed hone_conv_check(). */
+    const char *(*supports)(const hone_conv *p);
+    size_t (*packed_bytes)(const hone_conv *p);
+    void (*pack)(const hone_conv *p, const hone_conv_weights *w, float *packed);
+    size_t (*scratch_bytes)(const hone_conv *p); /* 64-byte aligned, for each thread */
+    int64_t (*n_tasks)(const hone_conv *p);
+    void (*run)(const hone_conv *p, const hone_conv_args *args, int64_t task, void *scratch);
+} hone_conv_kernel;
+
+/** y[m,n] = act(x[m,k] B[k,n] + bias); row strides are set to the dense ones. */
+hone_conv hone_conv_gemm(int64_t m, int64_t n, int64_t k);
+/** Refuses sizes that are not positive, inconsistent, or so large that addresses overflow. */
+HONE_NODISCARD hone_status hone_conv_check(const hone_conv *p, hone_error *err);
+/** Kernels of level `isa` and below that take p, best first, at most max; returns how many. At
+ * least one takes every problem. */
+int hone_conv_candidates(const hone_conv *p, hone_isa isa, bool is_exact,
+                         const hone_conv_kernel **out, int max);
+/** All kernels of this build, in the order of kernels.def. */
+const hone_conv_kernel *const *hone_conv_kernels(int *n);
+
+#endif

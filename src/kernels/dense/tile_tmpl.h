@@ -1,0 +1,168 @@
+/* The register tile C[mr x nv vectors] = bias + sum over taps and k of A B, and its epilogue. Each
+ * element is summed in the same order whatever the tile's size, so that the blocking does not show
+ * in results. */
+
+enum { DN_NR = DN_NV * VW, DN_MR_MAX = 8 };
+
+typedef struct dn_tile {
+    const float *const *rows; /* [tap][mr]: where row i of A starts for each tap */
+    int64_t taps, k, offset;  /* offset is added to every row pointer */
+    const float *b;           /* [tap][k][nv * VW] */
+    const float *bias;        /* nv * VW, or NULL */
+    const float *residual;    /* or NULL */
+    int64_t ldr;
+    float *y;
+    int64_t ldy, n; /* n columns are stored */
+    float lo, hi;
+    hone_act act; /* NONE: clipping does it */
+    float a1, b1;
+} dn_tile;
+
+typedef void dn_tile_fn(const dn_tile *t);
+
+static inline vf dn_unit(vf x) {
+    return vf_min(vf_set1(1.0f), vf_max(vf_set1(0.0f), x));
+}
+
+static inline vf dn_act1(hone_act act, vf x, vf a, vf b) {
+    const vf half = vf_set1(0.5f), one = vf_set1(1.0f);
+    vf u;
+    switch (act) {
+    case HONE_ACT_LEAKY:
+        return vf_sel(vf_lt(x, vf_set1(0.0f)), vf_mul(x, a), x);
+    case HONE_ACT_HARD_SIGMOID:
+        return dn_unit(vf_fma(a, x, b));
+    case HONE_ACT_HARD_SWISH:
+        return vf_mul(x, dn_unit(vf_fma(vf_set1(1.0f / 6.0f), x, half)));
+    case HONE_ACT_SIGMOID:
+        return vf_sigmoid(x);
+    case HONE_ACT_SILU:
+        return vf_mul(x, vf_sigmoid(x));
+    case HONE_ACT_TANH:
+        return vf_tanh(x);
+    case HONE_ACT_GELU:
+        return vf_mul(vf_mul(half, x), vf_add(one, vf_erf(vf_mul(x, vf_set1(0.70710678f)))));
+    case HONE_ACT_GELU_TANH:
+        u = vf_fma(vf_set1(0.044715f), vf_mul(vf_mul(x, x), x), x);
+        return vf_mul(vf_mul(half, x), vf_add(one, vf_tanh(vf_mul(vf_set1(0.79788456f), u))));
+    default:
+        return x;
+    }
+}
+
+/* Activations that need many registers run on what was stored just before. */
+static __attribute__((noinline)) void dn_act(hone_act act, float a, float b, float *y, int64_t ldy,
+                                             int64_t m, int64_t n) {
+    const vf va = vf_set1(a), vb = vf_set1(b);
+    for (int64_t i = 0; i < m; ++i, y += ldy) {
+        int64_t j = 0;
+        for (; j + VW <= n; j += VW)
+            vf_store(y + j, dn_act1(act, vf_load(y + j), va, vb));
+        if (j < n)
+            vf_store_n(y + j, dn_act1(act, vf_load_n(y + j, n - j), va, vb), n - j);
+    }
+}
+
+DN_INLINE void dn_tile_store(int mr, int nv, const dn_tile *t, vf (*acc)[DN_NV]) {
+    const vf lo = vf_set1(t->lo), hi = vf_set1(t->hi);
+#pragma GCC unroll 8
+    for (int i = 0; i < mr; ++i) {
+        float *y = t->y + i * t->ldy;
+#pragma GCC unroll 4
+        for (int v = 0; v < nv; ++v) {
+            int64_t left = t->n - v * VW;
+            vf x = acc[i][v];
+            if (t->residual) {
+                const float *r = t->residual + i * t->ldr + v * VW;
+                x = vf_add(x, left >= VW ? vf_load(r) : vf_load_n(r, left));
+            }
+            x = vf_min(hi, vf_max(lo, x));
+            if (left >= VW)
+                vf_store(y + v * VW, x);
+            else
+                vf_store_n(y + v * VW, x, left);
+        }
+    }
+    if (t->act != HONE_ACT_NONE)
+        dn_act(t->act, t->a1, t->b1, t->y, t->ldy, mr, t->n);
+}
+
+DN_INLINE void dn_tile_run(int mr, int nv, const dn_tile *t) {
+    vf acc[DN_MR_MAX][DN_NV];
+    const float *b = t->b;
+    const int64_t n_k = t->k;
+#pragma GCC unroll 8
+    for (int i = 0; i < mr; ++i) {
+#pragma GCC unroll 4
+        for (int v = 0; v < nv; ++v)
+            acc[i][v] = t->bias ? vf_load(t->bias + v * VW) : vf_set1(0.0f);
+    }
+    for (int64_t tap = 0; tap < t->taps; ++tap) {
+        const float *a[DN_MR_MAX];
+#pragma GCC unroll 8
+        for (int i = 0; i < mr; ++i)
+            a[i] = t->rows[tap * mr + i] + t->offset;
+        for (int64_t k = 0; k < n_k; ++k, b += nv * VW) {
+            vf w[DN_NV];
+#pragma GCC unroll 4
+            for (int v = 0; v < nv; ++v)
+                w[v] = vf_load(b + v * VW);
+#pragma GCC unroll 8
+            for (int i = 0; i < mr; ++i) {
+                vf s = vf_set1(a[i][k]);
+#pragma GCC unroll 4
+                for (int v = 0; v < nv; ++v)
+                    acc[i][v] = vf_fma(s, w[v], acc[i][v]);
+            }
+        }
+    }
+    dn_tile_store(mr, nv, t, acc);
+}
+
+#define TILE(mr, nv)                                                                               \
+    static void dn_tile_##mr##_##nv(const dn_tile *t) {                                            \
+        dn_tile_run(mr, nv, t);                                                                    \
+    }
+#define TILES(mr) TILE(mr, 1) TILE(mr, 2)
+TILES(1)
+TILES(2)
+TILES(3)
+TILES(4)
+TILES(5)
+TILES(6)
+TILES(7)
+TILES(8)
+#if DN_NV > 2
+#define WIDE(mr) TILE(mr, 3) TILE(mr, 4)
+WIDE(1)
+WIDE(2)
+WIDE(3)
+WIDE(4)
+WIDE(5)
+WIDE(6)
+#undef WIDE
+#define ROW(mr)                                                                                    \
+    { dn_tile_##mr##_1, dn_tile_##mr##_2, dn_tile_##mr##_3, dn_tile_##mr##_4 }
+#define ROW_THIN(mr)                                                                               \
+    { dn_tile_##mr##_1, dn_tile_##mr##_2, NULL, NULL }
+#else
+#define ROW(mr)                                                                                    \
+    { dn_tile_##mr##_1, dn_tile_##mr##_2 }
+#define ROW_THIN(mr) ROW(mr)
+#endif
+static dn_tile_fn *const dn_tiles[DN_MR_MAX][DN_NV] = {ROW(1), ROW(2), ROW(3),      ROW(4),
+                                                       ROW(5), ROW(6), ROW_THIN(7), ROW_THIN(8)};
+#undef TILE
+#undef TILES
+#undef ROW
+#undef ROW_THIN
+
+/* Epilogue fields from the problem. */
+static void dn_tile_act(dn_tile *t, const hone_conv *p) {
+    const float inf = __builtin_inff();
+    t->lo = p->act == HONE_ACT_RELU ? 0.0f : p->act == HONE_ACT_CLIP ? p->a : -inf;
+    t->hi = p->act == HONE_ACT_CLIP ? p->b : inf;
+    t->act = p->act <= HONE_ACT_CLIP ? HONE_ACT_NONE : p->act;
+    t->a1 = p->a;
+    t->b1 = p->b;
+}
