@@ -1,0 +1,152 @@
+/* Models and engines as the arguments ask for them. */
+#include "cli/subject.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- shapes -----------------------------------------------------------------------------------
+ */
+
+/* "1x3x224x224" up to ':' or the end; "" is a scalar. */
+static bool parse_dims(const char **at, int *rank, int64_t *dims) {
+    *rank = 0;
+    while (**at && **at != ':') {
+        char *end;
+        errno = 0;
+        long long v = strtoll(*at, &end, 10);
+        if (end == *at || errno || v < 0 || *rank == HONE_MAX_RANK)
+            return false;
+        dims[(*rank)++] = v;
+        if (*end == 'x' && end[1])
+            ++end;
+        else if (*end && *end != ':')
+            return false;
+        *at = end;
+    }
+    return true;
+}
+
+static bool parse_range(const char *text, hone_shape_range *r) {
+    int rank[3];
+    int64_t *const dims[3] = {r->min, r->opt, r->max};
+    for (int i = 0; i < 3; ++i) {
+        if (!parse_dims(&text, &rank[i], dims[i]))
+            return false;
+        if (i == 0 && !*text) { /* a fixed shape */
+            memcpy(r->opt, r->min, sizeof r->min);
+            memcpy(r->max, r->min, sizeof r->min);
+            r->rank = rank[0];
+            return true;
+        }
+        if (i < 2 && *text++ != ':')
+            return false;
+    }
+    r->rank = rank[0];
+    return !*text && rank[1] == rank[0] && rank[2] == rank[0];
+}
+
+static hone_status parse_shape(const char *spec, hone_shape_range *r, hone_error *err) {
+    const char *equals = strrchr(spec, '=');
+    if (!equals || equals == spec || !parse_range(equals + 1, r))
+        return hone_fail(err, HONE_E_ARGUMENT,
+                         "--shape %s is not of the form NAME=1x3x224x224 or NAME=min:opt:max", spec);
+    char *name = strndup(spec, (size_t)(equals - spec));
+    r->input = name;
+    return name ? HONE_OK : hone_fail(err, HONE_E_NOMEM, "no memory for shapes");
+}
+
+hone_status cli_shapes_parse(const cli_list *specs, cli_shapes *out, hone_error *err) {
+    *out = (cli_shapes){.range = calloc((size_t)specs->n + 1, sizeof *out->range)};
+    if (!out->range)
+        return hone_fail(err, HONE_E_NOMEM, "no memory for shapes");
+    for (; out->n < specs->n; ++out->n)
+        HONE_TRY(parse_shape(specs->item[out->n], &out->range[out->n], err));
+    return HONE_OK;
+}
+
+void cli_shapes_free(cli_shapes *shapes) {
+    for (int i = 0; i < shapes->n; ++i)
+        free((char *)shapes->range[i].input);
+    free(shapes->range);
+    *shapes = (cli_shapes){0};
+}
+
+/* ---- build options ----------------------------------------------------------------------------
+ */
+
+static hone_status parse_tune(const char *text, hone_tune *out, hone_error *err) {
+    static const char *const names[] = {"off", "quick", "full"};
+    for (int i = 0; i < 3; ++i) {
+        if (strcmp(text, names[i]) == 0) {
+            *out = (hone_tune)i;
+            return HONE_OK;
+        }
+    }
+    return hone_fail(err, HONE_E_ARGUMENT, "--tune %s: it is off, quick or full", text);
+}
+
+hone_status cli_build_options(const cli_args *args, int level, const cli_shapes *shapes,
+                              cli_progress *progress, hone_build_options *out, hone_error *err) {
+    hone_build_options_init(out);
+    if (level < 0 || level > 2)
+        return hone_fail(err, HONE_E_ARGUMENT, "level %d: it is 0, 1 or 2", level);
+    out->optimize = level;
+    out->n_threads = args->threads;
+    out->max_ram_bytes = args->max_ram;
+    out->is_exact = args->exact;
+    out->passes = args->passes;
+    out->stop_at = args->stop_at;
+    out->shapes = shapes->range;
+    out->n_shapes = shapes->n;
+    out->progress = cli_progress_show;
+    out->progress_arg = progress;
+    return args->tune ? parse_tune(args->tune, &out->tune, err) : HONE_OK;
+}
+
+/* ---- opening ----------------------------------------------------------------------------------
+ */
+
+static hone_status build(cli_subject *s, const cli_args *args, const hone_model *model, int level,
+                         hone_error *err) {
+    cli_shapes shapes;
+    cli_progress progress;
+    hone_build_options options;
+    int64_t start = cli_now_ns();
+    cli_progress_start(&progress);
+    hone_status status = cli_shapes_parse(&args->shapes, &shapes, err);
+    if (status == HONE_OK)
+        status = cli_build_options(args, level, &shapes, &progress, &options, err);
+    if (status == HONE_OK)
+        status = model ? hone_engine_build(model, &options, &s->engine, err)
+                       : hone_engine_open(s->path, &options, &s->engine, err);
+    cli_progress_end(&progress);
+    cli_shapes_free(&shapes);
+    s->load_ms = (double)(cli_now_ns() - start) * 1e-6;
+    return status;
+}
+
+hone_status cli_subject_from_model(cli_subject *s, const cli_args *args, const hone_model *model,
+                                   const char *path, int level, hone_error *err) {
+    *s = (cli_subject){.path = path};
+    hone_status status = build(s, args, model, level, err);
+    if (status == HONE_OK)
+        status = hone_session_create(s->engine, args->threads, &s->session, err);
+    if (status != HONE_OK)
+        cli_subject_close(s);
+    return status;
+}
+
+hone_status cli_subject_open(cli_subject *s, const cli_args *args, const char *path, int level,
+                             hone_error *err) {
+    return cli_subject_from_model(s, args, NULL, path, level, err);
+}
+
+void cli_subject_close(cli_subject *s) {
+    hone_session_destroy(s->session);
+    hone_engine_destroy(s->engine);
+    for (int i = 0; i < s->n_inputs; ++i)
+        hone_tensor_release(&s->inputs[i]);
+    free(s->inputs);
+    *s = (cli_subject){0};
+}

@@ -1,0 +1,45 @@
+/* The thing a verb works on: a model or engine file, its engine, a session and inputs. */
+#ifndef HONE_CLI_SUBJECT_H
+#define HONE_CLI_SUBJECT_H
+
+#include "cli/cli.h"
+#include "engine/internal.h"
+
+typedef struct cli_shapes {
+    hone_shape_range *range;
+    int n;
+} cli_shapes;
+
+typedef struct cli_subject {
+    const char *path;
+    hone_engine *engine;
+    hone_session *session;
+    hone_tensor *inputs; /* one for each of the engine's; kind NONE: left unset */
+    int n_inputs;
+    double load_ms; /* reading and, from a model file, building */
+} cli_subject;
+
+/** NAME=1x3x224x224 or NAME=min:opt:max. */
+HONE_NODISCARD hone_status cli_shapes_parse(const cli_list *specs, cli_shapes *out,
+                                            hone_error *err);
+void cli_shapes_free(cli_shapes *shapes);
+/** The build options that the arguments ask for; `shapes` and `progress` must outlive them. */
+HONE_NODISCARD hone_status cli_build_options(const cli_args *args, int level,
+                                             const cli_shapes *shapes, cli_progress *progress,
+                                             hone_build_options *out, hone_error *err);
+/** Open a file and make a session. */
+HONE_NODISCARD hone_status cli_subject_open(cli_subject *s, const cli_args *args, const char *path,
+                                            int level, hone_error *err);
+/** The model file's graph -> session, for graphs that are not in a file. */
+HONE_NODISCARD hone_status cli_subject_from_model(cli_subject *s, const cli_args *args,
+                                                  const hone_model *model, const char *path,
+                                                  int level, hone_error *err);
+void cli_subject_close(cli_subject *s);
+
+/** What inputs that no --input names get. */
+typedef enum cli_fill { CLI_FILL_NONE, CLI_FILL_RANDOM } cli_fill;
+/** Load, or make up, the inputs and set them (inputs.c). */
+HONE_NODISCARD hone_status cli_subject_set_inputs(cli_subject *s, const cli_args *args,
+                                                  cli_fill fill, hone_error *err);
+
+#endif
