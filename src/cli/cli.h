@@ -77,7 +77,14 @@ bool cli_list_add(cli_list *list, const char *item);
 
 /* ---- messages (print.c) ---- */
 
-typedef enum cli_colour { CLI_PLAIN, CLI_BOLD, CLI_RED, CLI_GREEN, CLI_YELLOW, CLI_GREY } cli_colour;
+typedef enum cli_colour {
+    CLI_PLAIN,
+    CLI_BOLD,
+    CLI_RED,
+    CLI_GREEN,
+    CLI_YELLOW,
+    CLI_GREY
+} cli_colour;
 
 /** The escape sequence when `to` is a terminal that wants colours, else "". */
 const char *cli_colour_on(FILE *to, cli_colour colour);

@@ -125,11 +125,12 @@ static const cli_option options[] = {
 const cli_verb cli_run = {
     .name = "run",
     .usage = "hone run MODEL|FILE.hone --input NAME=FILE.npy ... [--output-dir DIR]",
-    .what = "run a model on inputs from files and write its outputs\n\n"
-            "Inputs are .npy, .npz (the member of the input's name, or the only one) or .pb files\n"
-            "(TensorProto, SequenceProto), or made up. A lone FILE.npz, random or zeros stands for\n"
-            "every input that is not named. Dynamic dims of made-up inputs are 1 unless --shape\n"
-            "says otherwise.",
+    .what =
+        "run a model on inputs from files and write its outputs\n\n"
+        "Inputs are .npy, .npz (the member of the input's name, or the only one) or .pb files\n"
+        "(TensorProto, SequenceProto), or made up. A lone FILE.npz, random or zeros stands for\n"
+        "every input that is not named. Dynamic dims of made-up inputs are 1 unless --shape\n"
+        "says otherwise.",
     .examples = "  hone run model.onnx --input image=cat.npy --output-dir out\n"
                 "  hone run model.onnx --input random --shape image=4x3x224x224\n"
                 "  hone run model.hone --input inputs.npz --output-dir out --json\n",

@@ -171,9 +171,8 @@ static hone_status make_up(filler *f, const hone_io_info *io, bool random, hone_
     if (io->rank >= 0 && shape && shape->rank != io->rank)
         return hone_fail(err, HONE_E_SHAPE, "input %s has rank %d, --shape gives rank %d", io->name,
                          io->rank, shape->rank);
-    *out = (hone_tensor){.kind = HONE_KIND_TENSOR,
-                         .dtype = io->dtype,
-                         .rank = shape ? shape->rank : io->rank};
+    *out = (hone_tensor){
+        .kind = HONE_KIND_TENSOR, .dtype = io->dtype, .rank = shape ? shape->rank : io->rank};
     for (int d = 0; d < out->rank; ++d)
         out->dims[d] = shape              ? shape->opt[d]
                        : io->dims[d] >= 0 ? io->dims[d]

@@ -116,8 +116,8 @@ static int parse_option(const cli_verb *verb, int argc, char **argv, int *i, cli
         return cli_misuse(verb->name, "%s takes no argument", option->name);
     if (option->kind != CLI_FLAG && !value) {
         if (*i + 1 >= argc)
-            return cli_misuse(verb->name, "%s needs an argument: %s %s", option->name,
-                              option->name, option->arg);
+            return cli_misuse(verb->name, "%s needs an argument: %s %s", option->name, option->name,
+                              option->arg);
         value = argv[++*i];
     }
     if (!store(option, value, args))

@@ -18,7 +18,7 @@ static bool wants_colour(FILE *to) {
 }
 
 const char *cli_colour_on(FILE *to, cli_colour colour) {
-    static const char *const codes[] = {"",           "\033[1m",  "\033[1;31m",
+    static const char *const codes[] = {"",         "\033[1m",  "\033[1;31m",
                                         "\033[32m", "\033[33m", "\033[90m"};
     return wants_colour(to) ? codes[colour] : "";
 }
@@ -68,8 +68,6 @@ int cli_fail(const hone_error *err, const char *file) {
     if (has_node)
         fprintf(stderr, "%s (%s): ", cli_name(err->node), err->op);
     fprintf(stderr, "%s", err->message[0] ? err->message : hone_status_name(err->code));
-    if (err->offset > 0)
-        fprintf(stderr, " (at byte %lld)", (long long)err->offset);
     putc('\n', stderr);
     suggest(err, file);
     return CLI_FAILED;

@@ -50,7 +50,8 @@ static hone_status parse_shape(const char *spec, hone_shape_range *r, hone_error
     const char *equals = strrchr(spec, '=');
     if (!equals || equals == spec || !parse_range(equals + 1, r))
         return hone_fail(err, HONE_E_ARGUMENT,
-                         "--shape %s is not of the form NAME=1x3x224x224 or NAME=min:opt:max", spec);
+                         "--shape %s is not of the form NAME=1x3x224x224 or NAME=min:opt:max",
+                         spec);
     char *name = strndup(spec, (size_t)(equals - spec));
     r->input = name;
     return name ? HONE_OK : hone_fail(err, HONE_E_NOMEM, "no memory for shapes");
@@ -118,8 +119,7 @@ static hone_status build(cli_subject *s, const cli_args *args, const hone_model 
     if (status == HONE_OK)
         status = cli_build_options(args, level, &shapes, &progress, &options, err);
     if (status == HONE_OK)
-        status = model ? hone_engine_build(model, &options, &s->engine, err)
-                       : hone_engine_open(s->path, &options, &s->engine, err);
+        status = hone_engine_build(model, &options, &s->engine, err);
     cli_progress_end(&progress);
     cli_shapes_free(&shapes);
     s->load_ms = (double)(cli_now_ns() - start) * 1e-6;
@@ -139,12 +139,24 @@ hone_status cli_subject_from_model(cli_subject *s, const cli_args *args, const h
 
 hone_status cli_subject_open(cli_subject *s, const cli_args *args, const char *path, int level,
                              hone_error *err) {
-    return cli_subject_from_model(s, args, NULL, path, level, err);
+    hone_model *model;
+    int64_t start = cli_now_ns();
+    *s = (cli_subject){0};
+    HONE_TRY(hone_model_open(path, &model, err));
+    hone_status status = cli_subject_from_model(s, args, model, path, level, err);
+    if (status != HONE_OK) {
+        hone_model_destroy(model);
+        return status;
+    }
+    s->model = model;
+    s->load_ms = (double)(cli_now_ns() - start) * 1e-6;
+    return HONE_OK;
 }
 
 void cli_subject_close(cli_subject *s) {
     hone_session_destroy(s->session);
     hone_engine_destroy(s->engine);
+    hone_model_destroy(s->model);
     for (int i = 0; i < s->n_inputs; ++i)
         hone_tensor_release(&s->inputs[i]);
     free(s->inputs);

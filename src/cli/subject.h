@@ -12,6 +12,7 @@ typedef struct cli_shapes {
 
 typedef struct cli_subject {
     const char *path;
+    hone_model *model; /* NULL when the caller's, or there is none */
     hone_engine *engine;
     hone_session *session;
     hone_tensor *inputs; /* one for each of the engine's; kind NONE: left unset */
