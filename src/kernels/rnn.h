@@ -37,8 +37,21 @@ typedef struct hone_gru_step {
     int64_t gates_stride, h_stride, h_out_stride;
 } hone_gru_step;
 
+/* GRU without linear_before_reset, h' = (1 - z) tanh(gates_h + (r h) R_h^T) + z h, takes two calls:
+ * the first, for all blocks, makes z and r h; the second makes h'. Gates z and r are packed
+ * together (the first 2 * hidden rows of R), gate h by itself. */
+typedef struct hone_gru_plain_step {
+    int64_t n_batch, hidden;
+    const float *gates; /* [batch][3 * hidden]: input products and all biases */
+    const float *h, *packed_zr, *packed_h;
+    float *z, *reset; /* [batch][hidden], dense: handed from the first call to the second */
+    float *h_out;     /* may be h */
+    int64_t gates_stride, h_stride, h_out_stride;
+} hone_gru_plain_step;
+
 /** Blocks [begin, end) of hone_rnn_tasks(hidden). A row's result does not depend on n_batch. */
 typedef void hone_lstm_step_fn(const hone_lstm_step *p, int64_t begin, int64_t end);
 typedef void hone_gru_step_fn(const hone_gru_step *p, int64_t begin, int64_t end);
+typedef void hone_gru_plain_fn(const hone_gru_plain_step *p, int64_t begin, int64_t end);
 
 #endif

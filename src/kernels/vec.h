@@ -28,6 +28,7 @@ typedef struct hone_vec_kernels {
     hone_attention_fn *attention;
     hone_lstm_step_fn *lstm_step;
     hone_gru_step_fn *gru_step;
+    hone_gru_plain_fn *gru_reset, *gru_finish;
     hone_transpose_fn *transpose;
     hone_resize_fn *resize;
     hone_f16_to_f32_fn *f16_to_f32, *bf16_to_f32;

@@ -191,6 +191,78 @@ static void test_gru(const hone_vec_kernels *k, const char *isa, int64_t batch, 
     free(gates), free(h), free(bias), free(r), free(packed);
 }
 
+static void test_gru_plain(const hone_vec_kernels *k, const char *isa, int64_t batch, int64_t n) {
+    float *gates = random_array(batch * 3 * n, -1, 1), *h = random_array(batch * n, -1, 1);
+    float *r = random_array(3 * n * n, -0.5f, 0.5f), *z = random_array(batch * n, 0, 0);
+    float *zr = random_array((int64_t)hone_rnn_packed_floats(n, 2), 0, 0);
+    float *rh = random_array((int64_t)hone_rnn_packed_floats(n, 1), 0, 0);
+    float *reset = random_array(n, 0, 0);
+    guarded ho = guarded_new((size_t)(batch * n) * 4),
+            buffer = guarded_new((size_t)(batch * n) * 4);
+    hone_rnn_pack(r, n, 2, zr);
+    hone_rnn_pack(r + 2 * n * n, n, 1, rh);
+    memcpy(ho.p, h, (size_t)(batch * n) * 4); /* in place */
+    float *y = (float *)(void *)ho.p;
+    hone_gru_plain_step p = {.n_batch = batch,
+                             .hidden = n,
+                             .gates = gates,
+                             .h = y,
+                             .packed_zr = zr,
+                             .packed_h = rh,
+                             .z = z,
+                             .reset = (float *)(void *)buffer.p,
+                             .h_out = y,
+                             .gates_stride = 3 * n,
+                             .h_stride = n,
+                             .h_out_stride = n};
+    k->gru_reset(&p, 0, hone_rnn_tasks(n));
+    k->gru_finish(&p, 0, hone_rnn_tasks(n));
+    for (int64_t i = 0; i < batch * n; ++i) {
+        const float *row = h + i / n * n, *g = gates + i / n * 3 * n;
+        for (int64_t u = 0; u < n; ++u)
+            reset[u] = (float)(sigmoid(g[n + u] + dot(row, r + (n + u) * n, n)) * row[u]);
+        double update = sigmoid(g[i % n] + dot(row, r + i % n * n, n));
+        double t = tanh(g[2 * n + i % n] + dot(reset, r + (2 * n + i % n) * n, n));
+        double out = (1 - update) * t + update * h[i];
+        check_close(y + i, &out, 1, 3e-6, "plain gru", isa);
+    }
+    guarded_free(&ho, "plain gru");
+    guarded_free(&buffer, "plain gru");
+    free(gates), free(h), free(r), free(z), free(zr), free(rh), free(reset);
+}
+
+/* NaN in one key reaches the queries that see it, and no other. */
+static void test_attention_nan(const hone_vec_kernels *k, const char *isa, int64_t n_q) {
+    enum { KV = 140, D = 16, BAD = 3 };
+    float *q = random_array(n_q * D, -1, 1), *kv = random_array(KV * D, -1, 1);
+    float *y = random_array(n_q * D, 0, 0), *value = random_array(KV * D, -1, 1);
+    kv[BAD * D + 2] = NAN;
+    hone_attention p = {.n_batch = 1,
+                        .n_heads = 1,
+                        .n_kv_heads = 1,
+                        .n_q = n_q,
+                        .n_kv = KV,
+                        .size = D,
+                        .v_size = D,
+                        .q = q,
+                        .k = kv,
+                        .v = value,
+                        .y = y,
+                        .scale = 1,
+                        .left = -1,
+                        .right = -1,
+                        .causal = true,
+                        .q_at = {0, 0, D},
+                        .k_at = {0, 0, D},
+                        .v_at = {0, 0, D},
+                        .y_at = {0, 0, D}};
+    void *scratch = scratch_new(hone_attention_scratch_bytes(&p));
+    k->attention(&p, 0, hone_attention_tasks(&p), scratch);
+    for (int64_t i = 0; i < n_q * D; ++i)
+        CHECK(isnan(y[i]) == (i / D >= BAD), "%s attention NaN at %lld", isa, (long long)(i / D));
+    free(q), free(kv), free(y), free(value), free(scratch);
+}
+
 static void test_isa(const hone_vec_kernels *k, const char *isa) {
     const int modes[] = {0,
                          MASK_F32,
@@ -208,11 +280,14 @@ static void test_isa(const hone_vec_kernels *k, const char *isa) {
         for (size_t m = 0; m < sizeof modes / sizeof *modes; ++m)
             test_attention(k, isa, shapes[i], modes[m]);
     }
+    test_attention_nan(k, isa, 2);
+    test_attention_nan(k, isa, 139);
     const int64_t sizes[] = {1, 3, 8, 15, 16, 17, 33, 67};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; ++i) {
         for (int64_t batch = 1; batch < 7; batch += 2) {
             test_lstm(k, isa, batch, sizes[i]);
             test_gru(k, isa, batch, sizes[i]);
+            test_gru_plain(k, isa, batch, sizes[i]);
         }
     }
 }

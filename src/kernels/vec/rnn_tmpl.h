@@ -69,10 +69,39 @@ VEC_INLINE void gru_rows(const hone_gru_step *p, int rows, int64_t row, int64_t 
     }
 }
 
-#define RNN_STEP(name, type, n_gates)                                                              \
+VEC_INLINE void gru_reset_rows(const hone_gru_plain_step *p, int rows, int64_t row, int64_t unit,
+                               const float *packed) {
+    vf acc[4][4];
+    int64_t lanes = p->hidden - unit < VW ? p->hidden - unit : VW;
+    rnn_products(rows, 2, p->h + row * p->h_stride, p->h_stride, packed, p->hidden, acc);
+    for (int b = 0; b < rows; ++b) {
+        const float *g = p->gates + (row + b) * p->gates_stride + unit;
+        int64_t at = (row + b) * p->hidden + unit;
+        vf h = rnn_load(p->h + (row + b) * p->h_stride + unit, lanes);
+        vf r = vf_sigmoid(vf_add(acc[b][1], rnn_load(g + p->hidden, lanes)));
+        rnn_store(p->z + at, vf_sigmoid(vf_add(acc[b][0], rnn_load(g, lanes))), lanes);
+        rnn_store(p->reset + at, vf_mul(r, h), lanes);
+    }
+}
+
+VEC_INLINE void gru_finish_rows(const hone_gru_plain_step *p, int rows, int64_t row, int64_t unit,
+                                const float *packed) {
+    vf acc[4][4];
+    int64_t lanes = p->hidden - unit < VW ? p->hidden - unit : VW;
+    rnn_products(rows, 1, p->reset + row * p->hidden, p->hidden, packed, p->hidden, acc);
+    for (int b = 0; b < rows; ++b) {
+        const float *g = p->gates + (row + b) * p->gates_stride + 2 * p->hidden + unit;
+        vf n = vf_tanh(vf_add(acc[b][0], rnn_load(g, lanes)));
+        vf z = rnn_load(p->z + (row + b) * p->hidden + unit, lanes);
+        vf h = rnn_load(p->h + (row + b) * p->h_stride + unit, lanes);
+        rnn_store(p->h_out + (row + b) * p->h_out_stride + unit, vf_fma(z, vf_sub(h, n), n), lanes);
+    }
+}
+
+#define RNN_STEP(name, type, weights, n_gates)                                                     \
     static void name##_run(const type *p, int64_t begin, int64_t end) {                            \
         for (int64_t block = begin; block < end; ++block) {                                        \
-            const float *packed = p->packed + block * p->hidden * (n_gates)*HONE_RNN_BLOCK;        \
+            const float *packed = p->weights + block * p->hidden * (n_gates)*HONE_RNN_BLOCK;       \
             for (int64_t i = 0; i < HONE_RNN_BLOCK; i += VW) {                                     \
                 int64_t unit = block * HONE_RNN_BLOCK + i, row = 0;                                \
                 if (unit >= p->hidden)                                                             \
@@ -91,6 +120,8 @@ enum { VRNN = 4 };
 #else
 enum { VRNN = 2 };
 #endif
-RNN_STEP(lstm, hone_lstm_step, 4)
-RNN_STEP(gru, hone_gru_step, 3)
+RNN_STEP(lstm, hone_lstm_step, packed, 4)
+RNN_STEP(gru, hone_gru_step, packed, 3)
+RNN_STEP(gru_reset, hone_gru_plain_step, packed_zr, 2)
+RNN_STEP(gru_finish, hone_gru_plain_step, packed_h, 1)
 #undef RNN_STEP
