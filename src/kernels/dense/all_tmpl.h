@@ -25,3 +25,7 @@ static inline int64_t dn_round(int64_t a, int64_t to) {
 #include "igemm_tmpl.h"
 
 #include "depthwise_tmpl.h"
+
+#if VW > 1
+#include "winograd_tmpl.h"
+#endif

@@ -1,0 +1,275 @@
+/* 3x3 convolution of stride 1 by Winograd's F(4x4,3x3) (Lavin and Gray, arXiv 1509.09308), with the
+ * interpolation points 0, +-p, +-q and infinity, p = 5/8, q = 3/2, whose error is several times
+ * less than that of 0, +-1, +-2. A block of tiles is transformed, multiplied and transformed back
+ * while it stays in L2.
+ *
+ * Packed: bias [columns padded to VW], then U [panel][36][ic][width], as panels of igemm.
+ * Scratch: V [36][tile][ld], M [36][tile][DN_NR], row pointers. */
+
+enum { WG_OUT = 4, WG_IN = 6, WG_N = 36, WG_TILES = 24 };
+
+/* With a = p^2, b = q^2: rows of B^T are the coefficients of x (x^2-a)(x^2-b) over each root's
+ * factor; G holds powers of the points over the products of their distances; A^T the powers. */
+#define WG_P 0.625f
+#define WG_Q 1.5f
+#define WG_A (WG_P * WG_P)
+#define WG_B (WG_Q * WG_Q)
+
+static const char *wg_supports(const hone_conv *p) {
+    if (p->kh != 3 || p->kw != 3)
+        return "kernel is not 3x3";
+    if (p->sh != 1 || p->sw != 1 || p->dh != 1 || p->dw != 1)
+        return "stride or dilation is not 1";
+    if (p->groups != 1)
+        return "grouped";
+    if (p->ic < VW || p->oc < VW)
+        return "fewer channels than a vector has lanes";
+    if (p->oh < WG_OUT || p->ow < WG_OUT)
+        return "output is smaller than a tile";
+    return NULL;
+}
+
+static int64_t wg_cols(const hone_conv *p) {
+    return dn_round(p->oc, VW);
+}
+
+static size_t wg_packed_bytes(const hone_conv *p) {
+    return sizeof(float) * (size_t)(wg_cols(p) * (1 + WG_N * p->ic));
+}
+
+/* One dimension of the weight transform: 3 values to 6. */
+static void wg_weight1(const double *g, int64_t step, double *u, int64_t u_step) {
+    const double p = 0.625, q = 1.5, a = p * p, b = q * q;
+    const double np = 2 * a * (a - b), nq = 2 * b * (b - a);
+    double g0 = g[0], g1 = g[step], g2 = g[2 * step];
+    u[0] = g0 / (a * b);
+    u[u_step] = (g0 + p * g1 + a * g2) / np;
+    u[2 * u_step] = (g0 - p * g1 + a * g2) / np;
+    u[3 * u_step] = (g0 + q * g1 + b * g2) / nq;
+    u[4 * u_step] = (g0 - q * g1 + b * g2) / nq;
+    u[5 * u_step] = g2;
+}
+
+static void wg_weight(const hone_conv_weights *w, int64_t o, int64_t i, double u[WG_N]) {
+    double g[9], t[18];
+    for (int k = 0; k < 9; ++k)
+        g[k] = (double)w->data[o * w->so + i * w->si + k / 3 * w->sky + k % 3 * w->skx];
+    for (int x = 0; x < 3; ++x)
+        wg_weight1(g + x, 3, t + x, 3);
+    for (int y = 0; y < WG_IN; ++y)
+        wg_weight1(t + 3 * y, 1, u + WG_IN * y, 1);
+}
+
+static void wg_pack(const hone_conv *p, const hone_conv_weights *w, float *to) {
+    int64_t cols = wg_cols(p);
+    for (int64_t o = 0; o < cols; ++o)
+        *to++ = w->bias && o < p->oc ? w->bias[o] : 0.0f;
+    for (int64_t first = 0; first < cols; first += DN_NR) {
+        int64_t width = dn_min(DN_NR, cols - first);
+        for (int64_t i = 0; i < p->ic; ++i) {
+            for (int64_t o = 0; o < width; ++o) {
+                double u[WG_N] = {0};
+                if (first + o < p->oc)
+                    wg_weight(w, first + o, i, u);
+                for (int64_t k = 0; k < WG_N; ++k)
+                    to[(k * p->ic + i) * width + o] = (float)u[k];
+            }
+        }
+        to += WG_N * p->ic * width;
+    }
+}
+
+typedef struct wg_shape {
+    int64_t ty, tx, tiles, blocks, tb; /* tb: most tiles of a block */
+    int64_t panels, n_nb;
+    int64_t ldv; /* between tiles in V: kept off multiples of 4096 bytes */
+} wg_shape;
+
+static wg_shape wg_shape_of(const hone_conv *p) {
+    wg_shape s = {.ty = dn_ceil(p->oh, WG_OUT), .tx = dn_ceil(p->ow, WG_OUT)};
+    s.tiles = p->n * s.ty * s.tx;
+    /* V and M of a block within about 600 KB. */
+    int64_t tb = (int64_t)(600 << 10) / (WG_N * 4 * (p->ic + DN_NR));
+    tb = tb < 2 * DN_MR ? 2 * DN_MR : tb > WG_TILES ? WG_TILES : tb;
+    s.blocks = dn_ceil(s.tiles, tb);
+    s.tb = dn_ceil(s.tiles, s.blocks);
+    s.panels = dn_ceil(p->oc, DN_NR);
+    /* Few blocks: share out panels too, at the cost of repeating the input transform. */
+    s.n_nb = s.blocks >= 4 ? 1 : dn_min(s.panels, 2);
+    s.ldv = dn_round(p->ic, VW) + VW;
+    return s;
+}
+
+static size_t wg_scratch_bytes(const hone_conv *p) {
+    wg_shape s = wg_shape_of(p);
+    return sizeof(float) * (size_t)(WG_N * s.tb * (s.ldv + DN_NR));
+}
+
+static int64_t wg_n_tasks(const hone_conv *p) {
+    wg_shape s = wg_shape_of(p);
+    return s.blocks * s.n_nb;
+}
+
+/* d -> B^T d for one dimension. */
+DN_INLINE void wg_input1(vf d0, vf d1, vf d2, vf d3, vf d4, vf d5, vf u[WG_IN]) {
+    const vf a = vf_set1(WG_A), b = vf_set1(WG_B), ab = vf_set1(WG_A * WG_B);
+    const vf sum = vf_set1(WG_A + WG_B), p = vf_set1(WG_P), q = vf_set1(WG_Q);
+    vf even_p = vf_fnma(b, d2, d4), odd_p = vf_mul(p, vf_fnma(b, d1, d3));
+    vf even_q = vf_fnma(a, d2, d4), odd_q = vf_mul(q, vf_fnma(a, d1, d3));
+    u[0] = vf_fma(ab, d0, vf_fnma(sum, d2, d4));
+    u[1] = vf_add(even_p, odd_p);
+    u[2] = vf_sub(even_p, odd_p);
+    u[3] = vf_add(even_q, odd_q);
+    u[4] = vf_sub(even_q, odd_q);
+    u[5] = vf_fma(ab, d1, vf_fnma(sum, d3, d5));
+}
+
+/* m -> A^T m for one dimension. */
+DN_INLINE void wg_output1(vf m0, vf m1, vf m2, vf m3, vf m4, vf m5, vf y[WG_OUT]) {
+    const vf p = vf_set1(WG_P), q = vf_set1(WG_Q), a = vf_set1(WG_A), b = vf_set1(WG_B);
+    const vf p3 = vf_set1(WG_A * WG_P), q3 = vf_set1(WG_B * WG_Q);
+    vf sp = vf_add(m1, m2), dp = vf_sub(m1, m2), sq = vf_add(m3, m4), dq = vf_sub(m3, m4);
+    y[0] = vf_add(m0, vf_add(sp, sq));
+    y[1] = vf_fma(p, dp, vf_mul(q, dq));
+    y[2] = vf_fma(a, sp, vf_mul(b, sq));
+    y[3] = vf_add(m5, vf_fma(p3, dp, vf_mul(q3, dq)));
+}
+
+typedef struct wg_at {
+    int64_t in, oy, ox; /* image, first output pixel */
+} wg_at;
+
+static wg_at wg_where(const wg_shape *s, int64_t tile) {
+    return (wg_at){tile / s->tx / s->ty, tile / s->tx % s->ty * WG_OUT, tile % s->tx * WG_OUT};
+}
+
+/* V of one tile, n <= VW channels: to[k * step]. */
+DN_INLINE void wg_input(const hone_conv *p, const float *x, wg_at at, int64_t n, float *to,
+                        int64_t step) {
+    vf t[WG_IN][WG_IN]; /* [column][row] */
+    for (int64_t j = 0; j < WG_IN; ++j) {
+        int64_t ix = at.ox - p->pl + j;
+        vf d[WG_IN];
+#pragma GCC unroll 6
+        for (int64_t i = 0; i < WG_IN; ++i) {
+            int64_t iy = at.oy - p->pt + i;
+            bool is_in = ix >= 0 && ix < p->iw && iy >= 0 && iy < p->ih;
+            int64_t from = ((at.in * p->ih + iy) * p->iw + ix) * p->ldx;
+            d[i] = !is_in ? vf_set1(0.0f) : n >= VW ? vf_load(x + from) : vf_load_n(x + from, n);
+        }
+        wg_input1(d[0], d[1], d[2], d[3], d[4], d[5], t[j]);
+    }
+    for (int64_t i = 0; i < WG_IN; ++i) {
+        vf u[WG_IN];
+        wg_input1(t[0][i], t[1][i], t[2][i], t[3][i], t[4][i], t[5][i], u);
+#pragma GCC unroll 6
+        for (int64_t j = 0; j < WG_IN; ++j)
+            vf_store(to + (i * WG_IN + j) * step, u[j]);
+    }
+}
+
+/* Output of one tile, n <= VW columns from M: m[k * step]. y, r: its first pixel. */
+DN_INLINE void wg_output(const hone_conv *p, const dn_tile *t, const float *m, int64_t step,
+                         vf bias, int64_t h, int64_t w, int64_t n, float *y, const float *r) {
+    const vf lo = vf_set1(t->lo), hi = vf_set1(t->hi);
+    vf s[WG_IN][WG_OUT]; /* [column][row] */
+    for (int64_t j = 0; j < WG_IN; ++j) {
+        const float *c = m + j * step;
+        wg_output1(vf_load(c), vf_load(c + 6 * step), vf_load(c + 12 * step),
+                   vf_load(c + 18 * step), vf_load(c + 24 * step), vf_load(c + 30 * step), s[j]);
+    }
+    for (int64_t i = 0; i < h; ++i) {
+        vf o[WG_OUT];
+        wg_output1(s[0][i], s[1][i], s[2][i], s[3][i], s[4][i], s[5][i], o);
+        for (int64_t j = 0; j < w; ++j) {
+            float *to = y + (i * p->ow + j) * p->ldy;
+            vf v = vf_add(o[j], bias);
+            if (r)
+                v = vf_add(v, dw_load(r + (i * p->ow + j) * p->ldr, n));
+            v = vf_min(hi, vf_max(lo, v));
+            if (n >= VW)
+                vf_store(to, v);
+            else
+                vf_store_n(to, v, n);
+        }
+    }
+}
+
+/* M = V U for one panel: 36 products of [tiles x ic] and [ic x width]. */
+static void wg_multiply(const hone_conv *p, const wg_shape *s, int64_t n_tiles, const float *v,
+                        const float *u, int64_t nv, float *m) {
+    const float inf = __builtin_inff();
+    int64_t most = nv <= 2 ? DN_MR_THIN : DN_MR, parts = dn_ceil(n_tiles, most);
+    const float *rows[DN_MR_MAX];
+    dn_tile t = {.rows = rows,
+                 .taps = 1,
+                 .k = p->ic,
+                 .ldy = DN_NR,
+                 .n = nv * VW,
+                 .lo = -inf,
+                 .hi = inf,
+                 .act = HONE_ACT_NONE};
+    for (int64_t k = 0; k < WG_N; ++k) {
+        t.b = u + k * p->ic * nv * VW;
+        for (int64_t i = 0; i < parts; ++i) {
+            int64_t from = n_tiles * i / parts, mr = n_tiles * (i + 1) / parts - from;
+            for (int64_t r = 0; r < mr; ++r)
+                rows[r] = v + (k * s->tb + from + r) * s->ldv;
+            t.y = m + (k * s->tb + from) * DN_NR;
+            dn_tiles[mr - 1][nv - 1](&t);
+        }
+    }
+}
+
+/* Transform the panel's M into output pixels. */
+static void wg_finish(const hone_conv *p, const hone_conv_args *args, const wg_shape *s,
+                      int64_t first, int64_t n_tiles, int64_t col, int64_t n, const float *m) {
+    dn_tile t = {0};
+    dn_tile_act(&t, p);
+    for (int64_t i = 0; i < n_tiles; ++i) {
+        wg_at at = wg_where(s, first + i);
+        int64_t h = dn_min(WG_OUT, p->oh - at.oy), w = dn_min(WG_OUT, p->ow - at.ox);
+        int64_t pixel = (at.in * p->oh + at.oy) * p->ow + at.ox;
+        float *y = args->y + pixel * p->ldy + col;
+        const float *r = p->has_residual ? args->residual + pixel * p->ldr + col : NULL;
+        for (int64_t c = 0; c < n; c += VW)
+            wg_output(p, &t, m + i * DN_NR + c, s->tb * DN_NR, vf_load(args->packed + col + c), h,
+                      w, n - c, y + c, r ? r + c : NULL);
+        for (int64_t row = 0; t.act != HONE_ACT_NONE && row < h; ++row)
+            dn_act(t.act, t.a1, t.b1, y + row * p->ow * p->ldy, p->ldy, w, n);
+    }
+}
+
+static void wg_run(const hone_conv *p, const hone_conv_args *args, int64_t task, void *scratch) {
+    const wg_shape s = wg_shape_of(p);
+    const int64_t block = task / s.n_nb, part = task % s.n_nb;
+    const int64_t first = s.tiles * block / s.blocks;
+    const int64_t n_tiles = s.tiles * (block + 1) / s.blocks - first;
+    float *v = scratch, *m = v + WG_N * s.tb * s.ldv;
+    for (int64_t i = 0; i < n_tiles; ++i) {
+        wg_at at = wg_where(&s, first + i);
+        int64_t c = 0;
+        for (; c + VW <= p->ic; c += VW)
+            wg_input(p, args->x + c, at, VW, v + i * s.ldv + c, s.tb * s.ldv);
+        if (c < p->ic)
+            wg_input(p, args->x + c, at, p->ic - c, v + i * s.ldv + c, s.tb * s.ldv);
+    }
+    const float *u = args->packed + wg_cols(p);
+    for (int64_t b = s.panels * part / s.n_nb; b < s.panels * (part + 1) / s.n_nb; ++b) {
+        int64_t col = b * DN_NR, n = dn_min(DN_NR, p->oc - col);
+        wg_multiply(p, &s, n_tiles, v, u + col * WG_N * p->ic, dn_ceil(n, VW), m);
+        wg_finish(p, args, &s, first, n_tiles, col, n, m);
+    }
+}
+
+const hone_conv_kernel DN_NAME(wino4) = {
+    .name = DN_TEXT("wino4"),
+    .isa = DN_ISA,
+    .is_exact = false,
+    .supports = wg_supports,
+    .packed_bytes = wg_packed_bytes,
+    .pack = wg_pack,
+    .scratch_bytes = wg_scratch_bytes,
+    .n_tasks = wg_n_tasks,
+    .run = wg_run,
+};
