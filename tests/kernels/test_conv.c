@@ -216,6 +216,29 @@ static void test_gemm(void) {
     check(&p);
 }
 
+/* B may lie either way round in memory; the packed bytes are the same. */
+static void test_pack(void) {
+    enum { K = 19, N = 70 };
+    static float b[K * N], bt[N * K];
+    for (int k = 0; k < K; ++k) {
+        for (int n = 0; n < N; ++n)
+            b[k * N + n] = bt[n * K + k] = noise();
+    }
+    hone_conv p = hone_conv_gemm(5, N, K);
+    const hone_conv_kernel *kernel[16];
+    int n = hone_conv_candidates(&p, hone_cpu_isa(), true, kernel, 16);
+    for (int i = 0; i < n; ++i) {
+        size_t bytes = kernel[i]->packed_bytes(&p);
+        float *one = aligned(bytes), *two = aligned(bytes);
+        hone_conv_weights w = {.data = b, .so = 1, .si = N}, wt = {.data = bt, .so = K, .si = 1};
+        kernel[i]->pack(&p, &w, one);
+        kernel[i]->pack(&p, &wt, two);
+        CHECK(memcmp(one, two, bytes) == 0);
+        free(one);
+        free(two);
+    }
+}
+
 static void test_epilogues(void) {
     for (int a = 0; a < HONE_ACT_COUNT; ++a) {
         for (int r = 0; r < 2; ++r) {
@@ -321,6 +344,7 @@ int main(int argc, char **argv) {
     if (argc > 1)
         return bench();
     test_gemm();
+    test_pack();
     test_epilogues();
     test_shapes();
     test_refusals();

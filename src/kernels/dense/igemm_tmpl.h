@@ -43,6 +43,18 @@ static size_t ig_packed_bytes(const hone_conv *p) {
     return sizeof(float) * (size_t)(p->groups * s.cols * (1 + s.taps * s.icg));
 }
 
+static inline void ig_pack_row(const float *from, int64_t step, int64_t n, int64_t width,
+                               float *to) {
+    if (step == 1) {
+        memcpy(to, from, (size_t)n * sizeof *to);
+    } else {
+        for (int64_t o = 0; o < n; ++o)
+            to[o] = from[o * step];
+    }
+    for (int64_t o = n; o < width; ++o)
+        to[o] = 0.0f;
+}
+
 static void ig_pack(const hone_conv *p, const hone_conv_weights *w, float *to) {
     ig_shape s = ig_shape_of(p);
     for (int64_t g = 0; g < p->groups; ++g) {
@@ -56,8 +68,7 @@ static void ig_pack(const hone_conv *p, const hone_conv_weights *w, float *to) {
                 const float *from = w->data + (g * s.ocg + first) * w->so + tap / p->kw * w->sky +
                                     tap % p->kw * w->skx;
                 for (int64_t i = 0; i < s.icg; ++i, to += width) {
-                    for (int64_t o = 0; o < width; ++o)
-                        to[o] = o < n ? from[o * w->so + i * w->si] : 0.0f;
+                    ig_pack_row(from + i * w->si, w->so, n, width, to);
                 }
             }
         }
