@@ -191,6 +191,12 @@ static void test_ops(const hone_vec_kernels *k, const char *isa) {
             hone_ew_program p = single(op, n, arity);
             CHECK(hone_ew_prepare(&p), "prepare");
             run(k, &p, (const void *const *)in, (void *[]){y.p});
+            float *once = random_array(n, 0, 0);
+            void *scratch = scratch_new(hone_ew_scratch_bytes(&p));
+            k->eltwise(&p, (const void *const *)in, (void *[]){once}, 0, n, scratch);
+            CHECK(memcmp(once, y.p, (size_t)n * 4) == 0, "%s %s depends on the split", isa,
+                  hone_ew_name(op));
+            free(once), free(scratch);
             for (int64_t i = 0; i < n; ++i) {
                 float got, x = in[0][i];
                 memcpy(&got, y.p + 4 * i, 4);
