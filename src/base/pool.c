@@ -36,7 +36,8 @@ struct hone_pool {
     atomic_bool is_caller_waiting;
 };
 
-static _Thread_local bool is_in_task;
+/* Index of the worker whose task this thread is running, plus 1; 0: none. */
+static _Thread_local int task_worker;
 
 static inline void relax(void) {
 #if defined(__x86_64__)
@@ -47,14 +48,14 @@ static inline void relax(void) {
 }
 
 static void work(hone_pool *p, int index) {
-    is_in_task = true;
+    task_worker = index + 1;
     for (;;) {
         int64_t i = atomic_fetch_add_explicit(&p->next, 1, memory_order_relaxed);
         if (i >= p->n_tasks)
             break;
         p->fn(p->arg, i, index);
     }
-    is_in_task = false;
+    task_worker = 0;
 }
 
 static unsigned wait_for_work(hone_pool *p, unsigned seen) {
@@ -116,9 +117,10 @@ static void wait_for_workers(hone_pool *p) {
 }
 
 void hone_pool_run(hone_pool *p, int64_t n_tasks, hone_task_fn fn, void *arg) {
-    if (!p || p->n_threads == 1 || n_tasks <= 1 || is_in_task) {
+    if (!p || p->n_threads == 1 || n_tasks <= 1 || task_worker) {
+        int index = task_worker ? task_worker - 1 : 0;
         for (int64_t i = 0; i < n_tasks; ++i)
-            fn(arg, i, 0);
+            fn(arg, i, index);
         return;
     }
     p->fn = fn;

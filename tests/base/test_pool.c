@@ -1,0 +1,101 @@
+/* The thread pool: every task runs once, in a worker within bounds that nobody else is, whatever
+ * the number of threads and tasks; also after the workers have gone to sleep. */
+#include "base/pool.h"
+
+#include <stdatomic.h>
+#include <stdint.h>
+#include <time.h>
+
+#include "base/cpu.h"
+#include "check.h"
+
+enum { MAX_TASKS = 1000, MAX_WORKERS = 8 };
+
+typedef struct trial {
+    hone_pool *pool;
+    int n_threads;
+    atomic_int runs[MAX_TASKS], inner[MAX_TASKS], users[MAX_WORKERS];
+    atomic_int n_wrong;
+} trial;
+
+static void enter(trial *t, int worker) {
+    if (worker < 0 || worker >= t->n_threads || atomic_fetch_add(&t->users[worker], 1) != 0)
+        atomic_fetch_add(&t->n_wrong, 1);
+}
+
+static void leave(trial *t, int worker) {
+    atomic_fetch_sub(&t->users[worker], 1);
+}
+
+static void count(void *arg, int64_t task, int worker) {
+    trial *t = arg;
+    enter(t, worker);
+    atomic_fetch_add(&t->runs[task], 1);
+    leave(t, worker);
+}
+
+static void count_inner(void *arg, int64_t task, int worker) {
+    trial *t = arg;
+    enter(t, worker);
+    atomic_fetch_add(&t->inner[task], 1);
+    leave(t, worker);
+}
+
+static void nest(void *arg, int64_t task, int worker) {
+    trial *t = arg;
+    (void)worker;
+    atomic_fetch_add(&t->runs[task], 1);
+    hone_pool_run(t->pool, 3, count_inner, t); /* as the same worker */
+}
+
+static void check_loop(hone_pool *pool, int64_t n_tasks) {
+    static trial t;
+    t = (trial){.pool = pool, .n_threads = hone_pool_threads(pool)};
+    hone_pool_run(pool, n_tasks, count, &t);
+    bool is_once = true;
+    for (int64_t i = 0; i < MAX_TASKS; ++i)
+        is_once = is_once && atomic_load(&t.runs[i]) == (i < n_tasks);
+    CHECK(is_once);
+    CHECK(atomic_load(&t.n_wrong) == 0);
+}
+
+static void check_nested(hone_pool *pool) {
+    static trial t;
+    t = (trial){.pool = pool, .n_threads = hone_pool_threads(pool)};
+    hone_pool_run(pool, 50, nest, &t);
+    for (int i = 0; i < 50; ++i)
+        CHECK(atomic_load(&t.runs[i]) == 1);
+    for (int i = 0; i < 3; ++i)
+        CHECK(atomic_load(&t.inner[i]) == 50);
+    CHECK(atomic_load(&t.n_wrong) == 0);
+}
+
+static void check_pool(int n_threads) {
+    hone_pool *pool = NULL;
+    CHECK(hone_pool_create(n_threads, &pool, NULL) == HONE_OK);
+    CHECK(hone_pool_threads(pool) == n_threads);
+    for (int64_t n = 0; n < 20; ++n)
+        check_loop(pool, n);
+    check_loop(pool, MAX_TASKS);
+    for (int i = 0; i < 3; ++i) {
+        nanosleep(&(struct timespec){0, 3000000}, NULL); /* until the workers sleep */
+        check_loop(pool, 100);
+    }
+    check_nested(pool);
+    hone_pool_destroy(pool);
+}
+
+int main(void) {
+    for (int n = 1; n <= 4; ++n)
+        check_pool(n);
+    check_loop(NULL, 7);
+    hone_pool_destroy(NULL);
+    CHECK(hone_default_threads() >= 1);
+    hone_pool *pool = NULL;
+    CHECK(hone_pool_create(-1, &pool, NULL) == HONE_E_ARGUMENT && !pool);
+    for (int i = 0; i < HONE_ISA_COUNT; ++i)
+        CHECK(hone_isa_parse(hone_isa_name((hone_isa)i)) == i);
+    CHECK(hone_isa_parse("avx9000") == -1);
+    CHECK(hone_cpu_l1d_bytes() > 0 && hone_cpu_l2_bytes() > 0);
+    return CHECK_RESULT();
+}
