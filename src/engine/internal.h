@@ -22,6 +22,11 @@ struct hone_engine {
     int n_shapes;
 };
 
+/** The bytes begin as an engine file does. */
+bool hone_engine_is_file(const uint8_t *bytes, size_t n);
+/** An engine over bytes that outlive it. */
+HONE_NODISCARD hone_status hone_engine_parse(const uint8_t *bytes, size_t n, hone_engine **out,
+                                             hone_error *err);
 /** Entry i of a graph's inputs or outputs for the public API. */
 bool hone_graph_io(const hone_graph *g, hone_value *const *list, int n, int i, hone_io_info *info);
 

@@ -218,7 +218,7 @@ static void read_elements(const npy_header *h, const uint8_t *data, hone_tensor 
 hone_status hone_npy_parse(hone_alloc *a, const uint8_t *bytes, size_t n, hone_dtype expected,
                            hone_tensor *out, hone_error *err) {
     npy_header h = {0};
-    size_t data, need;
+    size_t data = 0, need = 0;
     *out = (hone_tensor){0};
     HONE_TRY(parse_header(bytes, n, &h, &data, err));
     hone_dtype d;

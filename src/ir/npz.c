@@ -94,7 +94,7 @@ static hone_status parse_npy(hone_alloc *a, const uint8_t *data, const zip_membe
 
 static hone_status read_member(hone_alloc *a, const uint8_t *bytes, size_t n, const zip_member *m,
                                hone_npz_item *item, hone_error *err) {
-    const uint8_t *data;
+    const uint8_t *data = NULL;
     HONE_TRY(locate(bytes, n, m, &data, err));
     size_t len = m->n_name;
     if (len > 4 && memcmp(m->name + len - 4, ".npy", 4) == 0)

@@ -152,5 +152,5 @@ bool hone_ew_prepare(hone_ew_program *p) {
 }
 
 size_t hone_ew_scratch_bytes(const hone_ew_program *p) {
-    return (size_t)(p->n_regs + p->n_in) * HONE_EW_TILE * sizeof(float);
+    return (size_t)(p->n_regs + p->n_in) * HONE_EW_STRIDE * sizeof(float);
 }

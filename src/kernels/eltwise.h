@@ -76,7 +76,8 @@ enum {
     HONE_EW_MAX_OUT = 4,
     HONE_EW_MAX_STEPS = 16,
     HONE_EW_MAX_RANK = 8,
-    HONE_EW_TILE = 1024
+    HONE_EW_TILE = 1024,
+    HONE_EW_STRIDE = HONE_EW_TILE + 80 /* floats between tiles: not a multiple of 4096 bytes */
 };
 
 /* Values are numbered: inputs first, then one a step. */

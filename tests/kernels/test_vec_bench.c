@@ -208,7 +208,7 @@ static void bench_lstm(job *j, const char *isa, int64_t batch) {
 static void bench_isa(const hone_vec_kernels *k, const char *isa) {
     float *x = random_array(N, 0.1f, 2), *w = random_array(N, -1, 1), *y = random_array(N, 0, 0);
     job j = {.k = k, .x = x, .w = w, .y = y};
-    j.scratch = scratch_new((HONE_EW_MAX_IN + HONE_EW_MAX_STEPS) * HONE_EW_TILE * sizeof(float));
+    j.scratch = scratch_new((HONE_EW_MAX_IN + HONE_EW_MAX_STEPS) * HONE_EW_STRIDE * sizeof(float));
     bench_eltwise(&j, isa);
     j.norm = (hone_layer_norm){.x = x,
                                .scale = w,

@@ -93,14 +93,22 @@ static float at_dot(const float *a, const float *b, int64_t n) {
     return vf_hsum(s);
 }
 
-/* y += f * x */
-static void at_axpy(float f, const float *x, float *y, int64_t n) {
-    const vf w = vf_set1(f);
-    int64_t i = 0;
-    for (; i + VW <= n; i += VW)
-        vf_store(y + i, vf_fma(w, vf_load(x + i), vf_load(y + i)));
-    if (i < n)
-        vf_store_n(y + i, vf_fma(w, vf_load_n(x + i, n - i), vf_load_n(y + i, n - i)), n - i);
+/* y += f[0] x[0] + f[1] x[1] + ... in this order, over n_rows rows of x at `stride`. */
+VEC_INLINE void at_axpy(int n_rows, const float *f, const float *x, int64_t stride, float *y,
+                        int64_t n) {
+    for (int64_t i = 0; i < n; i += VW) {
+        int64_t lanes = n - i;
+        vf sum = lanes < VW ? vf_load_n(y + i, lanes) : vf_load(y + i);
+#pragma GCC unroll 8
+        for (int r = 0; r < n_rows; ++r) {
+            const float *p = x + r * stride + i;
+            sum = vf_fma(vf_set1(f[r]), lanes < VW ? vf_load_n(p, lanes) : vf_load(p), sum);
+        }
+        if (lanes < VW)
+            vf_store_n(y + i, sum, lanes);
+        else
+            vf_store(y + i, sum);
+    }
 }
 
 /* Few queries (decoding): read keys and values in place. */
@@ -112,8 +120,12 @@ static void at_block_thin(at_state *st, int64_t first, int64_t n) {
         for (int64_t j = 0; j < n; ++j)
             s[j] = at_dot(st->q + i * st->ldq, k + j * p->k_at[2], p->size);
         at_row(st, i, first, n);
-        for (int64_t j = 0; j < n; ++j)
-            at_axpy(s[j], v + j * p->v_at[2], st->o + i * st->ldo, p->v_size);
+        float *o = st->o + i * st->ldo;
+        int64_t j = 0;
+        for (; j + 8 <= n; j += 8)
+            at_axpy(8, s + j, v + j * p->v_at[2], p->v_at[2], o, p->v_size);
+        for (; j < n; ++j)
+            at_axpy(1, s + j, v + j * p->v_at[2], p->v_at[2], o, p->v_size);
     }
 }
 

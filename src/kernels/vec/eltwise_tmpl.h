@@ -69,13 +69,16 @@ static float ew_cos1(float x, float y) {
     return cosf(x);
 }
 
-#define EW_AT(k)   vf_load(s[k].p + i * s[k].step)
-#define EW_AT_N(k) vf_load_n(s[k].p + i * s[k].step, n - i)
+/* The operands are copied to locals, since a vector store may alias anything. */
+#define EW_AT(k)   vf_load(p##k + i * step##k)
+#define EW_AT_N(k) vf_load_n(p##k + i * step##k, n - i)
 #define EW_OP(name, y_at, z_at, y_at_n, z_at_n, expression)                                        \
     static void ew_##name(float *d, const ew_arg *s, int64_t n, float a, float b) {                \
         const vf A = vf_set1(a), B = vf_set1(b), zero = vf_set1(0.0f), one = vf_set1(1.0f);        \
+        const float *p0 = s[0].p, *p1 = s[1].p, *p2 = s[2].p;                                      \
+        const int64_t step0 = s[0].step, step1 = s[1].step, step2 = s[2].step;                     \
         int64_t i = 0;                                                                             \
-        (void)A, (void)B, (void)zero, (void)one;                                                   \
+        (void)A, (void)B, (void)zero, (void)one, (void)p1, (void)p2, (void)step1, (void)step2;     \
         for (; i + VW <= n; i += VW) {                                                             \
             vf x = EW_AT(0), y = y_at, z = z_at;                                                   \
             (void)y, (void)z;                                                                      \
@@ -244,7 +247,7 @@ static void ew_tile(const hone_ew_program *p, void *const *out, ew_arg *values, 
         for (int k = 1; k < hone_ew_arity(step->op); ++k)
             s[k] = values[step->src[k]];
         int o = p->direct[i];
-        float *d = o >= 0 ? (float *)out[o] + e : regs + (int64_t)p->reg[i] * HONE_EW_TILE;
+        float *d = o >= 0 ? (float *)out[o] + e : regs + (int64_t)p->reg[i] * HONE_EW_STRIDE;
         ew_ops[step->op](d, s, n, step->a, step->b);
         values[p->n_in + i] = (ew_arg){d, 1};
     }
@@ -256,13 +259,13 @@ static void ew_tile(const hone_ew_program *p, void *const *out, ew_arg *values, 
 
 static void ew_run(const hone_ew_program *p, const void *const *in, void *const *out, int64_t begin,
                    int64_t end, void *scratch) {
-    float *regs = scratch, *buffers = regs + (int64_t)p->n_regs * HONE_EW_TILE;
+    float *regs = scratch, *buffers = regs + (int64_t)p->n_regs * HONE_EW_STRIDE;
     ew_arg values[HONE_EW_MAX_IN + HONE_EW_MAX_STEPS];
     if (begin >= end)
         return;
     for (int k = 0; k < p->n_in; ++k) {
         if (p->in_kind[k] == 1)
-            ew_splat(buffers + (int64_t)k * HONE_EW_TILE, in[k], p->in_type[k], 0);
+            ew_splat(buffers + (int64_t)k * HONE_EW_STRIDE, in[k], p->in_type[k], 0);
     }
     int64_t row = p->dims[p->rank - 1];
     for (int64_t e = begin, n; e < end; e += n) {
@@ -270,7 +273,7 @@ static void ew_run(const hone_ew_program *p, const void *const *in, void *const 
         if (p->by_rows && n > row - e % row)
             n = row - e % row;
         for (int k = 0; k < p->n_in; ++k)
-            values[k] = ew_input(p, in[k], k, e, n, buffers + (int64_t)k * HONE_EW_TILE);
+            values[k] = ew_input(p, in[k], k, e, n, buffers + (int64_t)k * HONE_EW_STRIDE);
         ew_tile(p, out, values, e, n, regs);
     }
 }

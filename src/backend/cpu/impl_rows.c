@@ -1,0 +1,233 @@
+/* Softmax, layer normalisation, transposes and reductions on the vector kernels. */
+#include <string.h>
+
+#include "backend/cpu/impl.h"
+
+enum { GRAIN = 1 << 15 }; /* elements a task */
+
+static int64_t rows_for(int64_t elements_per_row) {
+    return elements_per_row >= GRAIN ? 1 : GRAIN / (elements_per_row ? elements_per_row : 1);
+}
+
+/* ---- softmax ----------------------------------------------------------------------------------
+ */
+
+typedef struct softmax_state {
+    int64_t n, inner, lines;
+    bool is_log;
+    hone_softmax_fn *fn;
+    const float *x;
+    float *y;
+} softmax_state;
+
+hone_status hone_prepare_softmax(hone_prepare_ctx *c, void **state) {
+    const hone_type *t = &c->in[0];
+    softmax_state *s = HONE_NEW(c->arena, softmax_state);
+    if (!s)
+        return hone_fail(c->err, HONE_E_NOMEM, "no memory for a kernel");
+    HONE_REJECT_IF(!hone_is_f32(t) || t->rank == 0, "not a float32 array");
+    int64_t axis = hone_attr_int(c->node, "axis", -1);
+    axis = axis < 0 ? axis + t->rank : axis;
+    bool is_flat = hone_attr_int(c->node, "hone_flatten", 0) != 0;
+    int end = is_flat ? t->rank : (int)axis + 1;
+    s->n = hone_dims_count(t->dims, (int)axis, end);
+    s->inner = hone_dims_count(t->dims, end, t->rank);
+    s->lines = hone_dims_count(t->dims, 0, (int)axis) * s->inner;
+    s->is_log = strcmp(c->node->op_name, "LogSoftmax") == 0;
+    s->fn = hone_vec()->softmax;
+    HONE_REJECT_IF(s->n == 0, "the axis is empty");
+    *state = s;
+    return HONE_OK;
+}
+
+static void softmax_range(void *arg, int64_t begin, int64_t end, int worker) {
+    (void)worker;
+    const softmax_state *s = arg;
+    s->fn(s->x, s->y, s->n, s->inner, s->is_log, begin, end);
+}
+
+hone_status hone_run_softmax(hone_op_ctx *c) {
+    softmax_state s = *(const softmax_state *)c->state;
+    s.x = hone_in(c, 0)->data;
+    s.y = hone_out(c, 0)->data;
+    hone_parallel_range(c->pool, s.lines, rows_for(s.n), softmax_range, &s);
+    return HONE_OK;
+}
+
+/* ---- layer and RMS normalisation --------------------------------------------------------------
+ */
+
+typedef struct norm_state {
+    hone_layer_norm p;
+    int64_t rows;
+    hone_layer_norm_fn *fn;
+} norm_state;
+
+hone_status hone_prepare_layer_norm(hone_prepare_ctx *c, void **state) {
+    const hone_type *t = &c->in[0];
+    norm_state *s = HONE_NEW(c->arena, norm_state);
+    if (!s)
+        return hone_fail(c->err, HONE_E_NOMEM, "no memory for a kernel");
+    int64_t axis = hone_attr_int(c->node, "axis", -1);
+    axis = axis < 0 ? axis + t->rank : axis;
+    int64_t n = hone_dims_count(t->dims, (int)axis, t->rank);
+    HONE_REJECT_IF(!hone_is_f32(t) || n == 0, "not a float32 array");
+    HONE_REJECT_IF(hone_attr_int(c->node, "stash_type", 1) != 1, "statistics of another type");
+    for (int i = 1; i < c->n_in; ++i)
+        HONE_REJECT_IF(c->node->in[i] && (!hone_is_f32(&c->in[i]) || hone_count(&c->in[i]) != n),
+                       "scale or bias is broadcast");
+    s->p.n = s->p.x_stride = s->p.y_stride = n;
+    s->p.eps = hone_attr_float(c->node, "epsilon", 1e-5f);
+    s->p.rms = strcmp(c->node->op_name, "RMSNormalization") == 0;
+    s->rows = hone_dims_count(t->dims, 0, (int)axis);
+    s->fn = hone_vec()->layer_norm;
+    *state = s;
+    return HONE_OK;
+}
+
+static void norm_range(void *arg, int64_t begin, int64_t end, int worker) {
+    (void)worker;
+    const norm_state *s = arg;
+    s->fn(&s->p, begin, end);
+}
+
+hone_status hone_run_layer_norm(hone_op_ctx *c) {
+    norm_state s = *(const norm_state *)c->state;
+    s.p.x = hone_in(c, 0)->data;
+    s.p.scale = hone_in(c, 1) ? hone_in(c, 1)->data : NULL;
+    s.p.bias = hone_in(c, 2) ? hone_in(c, 2)->data : NULL;
+    s.p.y = hone_out(c, 0)->data;
+    s.p.mean = hone_out(c, 1) ? hone_out(c, 1)->data : NULL;
+    s.p.inv_std = hone_out(c, 2) ? hone_out(c, 2)->data : NULL;
+    hone_parallel_range(c->pool, s.rows, rows_for(s.p.n), norm_range, &s);
+    return HONE_OK;
+}
+
+/* ---- transpose --------------------------------------------------------------------------------
+ */
+
+typedef struct transpose_state {
+    hone_transpose t;
+    hone_transpose_fn *fn;
+    const void *x;
+    void *y;
+} transpose_state;
+
+hone_status hone_prepare_transpose(hone_prepare_ctx *c, void **state) {
+    const hone_type *t = &c->in[0];
+    const int64_t *given;
+    int perm[HONE_MAX_RANK], n = hone_attr_ints(c->node, "perm", &given);
+    transpose_state *s = HONE_NEW(c->arena, transpose_state);
+    if (!s)
+        return hone_fail(c->err, HONE_E_NOMEM, "no memory for a kernel");
+    for (int i = 0; i < t->rank; ++i) {
+        int64_t p = n ? given[i] : t->rank - 1 - i;
+        perm[i] = (int)(p < 0 ? p + t->rank : p);
+    }
+    HONE_REJECT_IF(t->dtype == HONE_DTYPE_STRING || hone_dtype_bits(t->dtype) < 8,
+                   "not whole bytes");
+    HONE_REJECT_IF(
+        !hone_transpose_prepare(&s->t, t->rank, t->dims, perm, hone_dtype_bits(t->dtype) / 8),
+        "the rank or element size is not covered");
+    s->fn = hone_vec()->transpose;
+    *state = s;
+    return HONE_OK;
+}
+
+static void transpose_range(void *arg, int64_t begin, int64_t end, int worker) {
+    (void)worker;
+    const transpose_state *s = arg;
+    s->fn(&s->t, s->x, s->y, begin, end);
+}
+
+hone_status hone_run_transpose(hone_op_ctx *c) {
+    transpose_state s = *(const transpose_state *)c->state;
+    s.x = hone_in(c, 0)->data;
+    s.y = hone_out(c, 0)->data;
+    hone_parallel_range(c->pool, s.t.n_tasks, 1, transpose_range, &s);
+    return HONE_OK;
+}
+
+/* ---- reductions -------------------------------------------------------------------------------
+ */
+
+typedef struct reduce_state {
+    hone_reduce_op op;
+    int64_t n, inner, outputs;
+    hone_reduce_fn *fn;
+    const float *x;
+    float *y;
+} reduce_state;
+
+static const struct {
+    const char *name;
+    hone_reduce_op op;
+} reduce_rows[] = {
+    {"ReduceMean", HONE_REDUCE_MEAN},        {"ReduceSum", HONE_REDUCE_SUM},
+    {"ReduceMax", HONE_REDUCE_MAX},          {"ReduceMin", HONE_REDUCE_MIN},
+    {"GlobalAveragePool", HONE_REDUCE_MEAN},
+};
+
+/* The reduced axes as one run [first, last); false when they do not lie together. */
+static bool reduced_run(const hone_prepare_ctx *c, int *first, int *last) {
+    int rank = c->in[0].rank;
+    const hone_tensor *axes = c->n_in > 1 ? c->value[1] : NULL;
+    uint32_t set = 0;
+    if (strcmp(c->node->op_name, "GlobalAveragePool") == 0) {
+        *first = 2;
+        *last = rank;
+        return true;
+    }
+    if ((c->n_in > 1 && c->node->in[1] && !axes) ||
+        hone_attr_int(c->node, "noop_with_empty_axes", 0))
+        return false;
+    int64_t n = axes ? hone_tensor_count(axes) : 0;
+    for (int64_t i = 0; i < n; ++i) {
+        int64_t a = hone_load_i64(axes->dtype, axes->data, i);
+        set |= 1u << (a < 0 ? a + rank : a);
+    }
+    if (n == 0)
+        set = (1u << rank) - 1;
+    *first = 0;
+    *last = rank;
+    while (*first < rank && !(set >> *first & 1))
+        ++*first;
+    while (*last > *first && !(set >> (*last - 1) & 1))
+        --*last;
+    return set == (((1u << *last) - 1) & ~((1u << *first) - 1));
+}
+
+hone_status hone_prepare_reduce(hone_prepare_ctx *c, void **state) {
+    const hone_type *t = &c->in[0];
+    int first, last;
+    reduce_state *s = HONE_NEW(c->arena, reduce_state);
+    if (!s)
+        return hone_fail(c->err, HONE_E_NOMEM, "no memory for a kernel");
+    HONE_REJECT_IF(!hone_is_f32(t) || t->rank == 0, "not a float32 array");
+    HONE_REJECT_IF(!reduced_run(c, &first, &last), "the axes do not lie together");
+    for (size_t i = 0; i < sizeof reduce_rows / sizeof reduce_rows[0]; ++i) {
+        if (strcmp(reduce_rows[i].name, c->node->op_name) == 0)
+            s->op = reduce_rows[i].op;
+    }
+    s->n = hone_dims_count(t->dims, first, last);
+    s->inner = hone_dims_count(t->dims, last, t->rank);
+    s->outputs = hone_dims_count(t->dims, 0, first) * s->inner;
+    s->fn = hone_vec()->reduce;
+    HONE_REJECT_IF(s->n == 0, "nothing to reduce");
+    *state = s;
+    return HONE_OK;
+}
+
+static void reduce_range(void *arg, int64_t begin, int64_t end, int worker) {
+    (void)worker;
+    const reduce_state *s = arg;
+    s->fn(s->op, s->x, s->n, s->inner, s->y, begin, end);
+}
+
+hone_status hone_run_reduce(hone_op_ctx *c) {
+    reduce_state s = *(const reduce_state *)c->state;
+    s.x = hone_in(c, 0)->data;
+    s.y = hone_out(c, 0)->data;
+    hone_parallel_range(c->pool, s.outputs, rows_for(s.n), reduce_range, &s);
+    return HONE_OK;
+}

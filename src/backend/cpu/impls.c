@@ -1,0 +1,37 @@
+#include "backend/cpu/impls.h"
+
+#include <string.h>
+
+#define IMPL(op, kernel, prepare, run)                                                             \
+    hone_status hone_prepare_##prepare(hone_prepare_ctx *c, void **state);                         \
+    hone_status hone_run_##run(hone_op_ctx *c);
+#include "backend/cpu/impls.def"
+#undef IMPL
+
+static const struct {
+    const char *op;
+    hone_impl impl;
+} impls[] = {
+#define IMPL(op, kernel, prepare, run) {#op, {#kernel, hone_prepare_##prepare, hone_run_##run}},
+#include "backend/cpu/impls.def"
+#undef IMPL
+};
+enum { N_IMPLS = sizeof impls / sizeof impls[0] };
+
+const hone_impl *hone_impl_find(const char *name) {
+    for (int i = 0; i < N_IMPLS; ++i) {
+        if (strcmp(impls[i].impl.name, name) == 0)
+            return &impls[i].impl;
+    }
+    return NULL;
+}
+
+const hone_impl *hone_impl_for(const hone_node *n) {
+    if (n->domain[0] != '\0' && strcmp(n->domain, "hone") != 0)
+        return NULL;
+    for (int i = 0; i < N_IMPLS; ++i) {
+        if (strcmp(impls[i].op, n->op_name) == 0)
+            return &impls[i].impl;
+    }
+    return NULL;
+}
