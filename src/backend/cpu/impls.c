@@ -27,10 +27,13 @@ const hone_impl *hone_impl_find(const char *name) {
 }
 
 const hone_impl *hone_impl_for(const hone_node *n) {
-    if (n->domain[0] != '\0' && strcmp(n->domain, "hone") != 0)
+    bool is_lowered = strcmp(n->domain, "hone") == 0;
+    if (n->domain[0] != '\0' && !is_lowered)
         return NULL;
     for (int i = 0; i < N_IMPLS; ++i) {
-        if (strcmp(impls[i].op, n->op_name) == 0)
+        const char *op = impls[i].op;
+        bool is_row_lowered = strncmp(op, "hone_", 5) == 0;
+        if (is_row_lowered == is_lowered && strcmp(op + (is_lowered ? 5 : 0), n->op_name) == 0)
             return &impls[i].impl;
     }
     return NULL;

@@ -1,0 +1,215 @@
+/* hone.Conv, hone.Gemm and MatMul of two activations on the convolution kernels, and hone.Pool. */
+#include <string.h>
+
+#include "backend/cpu/impl.h"
+#include "backend/cpu/problem.h"
+
+/* ---- packed weights ---------------------------------------------------------------------------
+ */
+
+typedef struct conv_state {
+    hone_conv p;
+    const hone_conv_kernel *kernel;
+    int64_t n_tasks;
+    size_t scratch_bytes; /* of one thread */
+} conv_state;
+
+static size_t aligned(size_t n) {
+    return (n + 63) / 64 * 64;
+}
+
+hone_status hone_prepare_conv(hone_prepare_ctx *c, void **state) {
+    conv_state *s = HONE_NEW(c->arena, conv_state);
+    const char *name = hone_attr_string(c->node, "kernel_name", "");
+    if (!s)
+        return hone_fail(c->err, HONE_E_NOMEM, "no memory for a kernel");
+    if (hone_dims_count(c->out[0].dims, 0, c->out[0].rank) == 0) {
+        *state = s; /* nothing to compute: no kernel */
+        return HONE_OK;
+    }
+    HONE_TRY(hone_problem(c->node, &c->in[0], &c->out[0], &s->p, c->err));
+    s->kernel = hone_conv_kernel_find(name);
+    const hone_tensor *packed = c->value[HONE_IN_WEIGHT];
+    if (!s->kernel || !packed || s->kernel->supports(&s->p) ||
+        hone_tensor_bytes(packed) != s->kernel->packed_bytes(&s->p))
+        return hone_fail(c->err, HONE_E_VERSION,
+                         "the engine is packed for kernel '%s', which this CPU or build lacks; "
+                         "build it on this machine",
+                         name);
+    s->n_tasks = s->kernel->n_tasks(&s->p);
+    s->scratch_bytes = aligned(s->kernel->scratch_bytes(&s->p));
+    c->scratch_bytes = s->scratch_bytes * (size_t)c->n_threads + 64;
+    *state = s;
+    return HONE_OK;
+}
+
+typedef struct conv_job {
+    const conv_state *s;
+    hone_conv_args args;
+    unsigned char *scratch;
+} conv_job;
+
+static void conv_task(void *arg, int64_t task, int worker) {
+    const conv_job *j = arg;
+    j->s->kernel->run(&j->s->p, &j->args, task, j->scratch + (size_t)worker * j->s->scratch_bytes);
+}
+
+hone_status hone_run_conv(hone_op_ctx *c) {
+    const conv_state *s = c->state;
+    if (!s->kernel)
+        return HONE_OK;
+    conv_job j = {.s = s,
+                  .args = {.x = hone_in(c, HONE_IN_X)->data,
+                           .packed = hone_in(c, HONE_IN_WEIGHT)->data,
+                           .y = hone_out(c, 0)->data}};
+    if (s->p.has_residual)
+        j.args.residual = hone_in(c, HONE_IN_RESIDUAL)->data;
+    j.scratch = hone_op_scratch(c, s->scratch_bytes * (size_t)hone_pool_threads(c->pool) + 64);
+    if (!j.scratch)
+        return HONE_E_NOMEM;
+    hone_op_parallel(c, s->n_tasks, conv_task, &j);
+    return HONE_OK;
+}
+
+/* ---- products of two activations --------------------------------------------------------------
+ */
+
+typedef struct matmul_state {
+    hone_conv p; /* one matrix product */
+    const hone_conv_kernel *kernel;
+    int64_t n_batches, n_tasks;
+    int64_t a_step, b_step; /* elements from batch to batch; 0: the same matrix */
+    size_t packed_bytes, scratch_bytes;
+} matmul_state;
+
+/* Batches that are counted by one index: equal leading dims, or one operand without any. */
+static bool plain_batches(const hone_type *a, const hone_type *b, matmul_state *s) {
+    int64_t na = hone_dims_count(a->dims, 0, a->rank - 2),
+            nb = hone_dims_count(b->dims, 0, b->rank - 2);
+    bool same = a->rank == b->rank;
+    for (int i = 0; same && i < a->rank - 2; ++i)
+        same = a->dims[i] == b->dims[i];
+    if (!same && na != 1 && nb != 1)
+        return false;
+    s->n_batches = na > nb ? na : nb;
+    s->a_step = na == 1 ? 0 : s->p.ow * s->p.ic;
+    s->b_step = nb == 1 ? 0 : s->p.ic * s->p.oc;
+    return true;
+}
+
+hone_status hone_prepare_matmul(hone_prepare_ctx *c, void **state) {
+    const hone_type *a = &c->in[0], *b = &c->in[1];
+    matmul_state *s = HONE_NEW(c->arena, matmul_state);
+    if (!s)
+        return hone_fail(c->err, HONE_E_NOMEM, "no memory for a kernel");
+    HONE_REJECT_IF(!hone_is_f32(a) || !hone_is_f32(b) || a->rank < 2 || b->rank < 2,
+                   "not float32 matrices");
+    HONE_REJECT_IF(hone_count(&c->out[0]) == 0 || hone_count(a) == 0, "empty");
+    s->p = hone_conv_gemm(a->dims[a->rank - 2], b->dims[b->rank - 1], a->dims[a->rank - 1]);
+    HONE_REJECT_IF(!plain_batches(a, b, s), "batches are broadcast");
+    HONE_TRY(hone_conv_check(&s->p, c->err));
+    HONE_REJECT_IF(hone_conv_candidates(&s->p, hone_cpu_isa(), true, &s->kernel, 1) < 1,
+                   "no kernel");
+    s->n_tasks = s->kernel->n_tasks(&s->p);
+    s->packed_bytes = aligned(s->kernel->packed_bytes(&s->p));
+    s->scratch_bytes = aligned(s->kernel->scratch_bytes(&s->p));
+    c->scratch_bytes = (s->packed_bytes + s->scratch_bytes) * (size_t)c->n_threads + 64;
+    *state = s;
+    return HONE_OK;
+}
+
+typedef struct matmul_job {
+    const matmul_state *s;
+    const float *a, *b;
+    float *y;
+    unsigned char *memory; /* packed, then scratch, for each thread */
+} matmul_job;
+
+static void matmul_batch(void *arg, int64_t batch, int worker) {
+    const matmul_job *j = arg;
+    const matmul_state *s = j->s;
+    unsigned char *own = j->memory + (size_t)worker * (s->packed_bytes + s->scratch_bytes);
+    float *packed = (float *)(void *)own;
+    hone_conv_weights w = {.data = j->b + batch * s->b_step, .so = 1, .si = s->p.oc};
+    hone_conv_args args = {
+        .x = j->a + batch * s->a_step, .packed = packed, .y = j->y + batch * s->p.ow * s->p.oc};
+    s->kernel->pack(&s->p, &w, packed);
+    for (int64_t t = 0; t < s->n_tasks; ++t)
+        s->kernel->run(&s->p, &args, t, own + s->packed_bytes);
+}
+
+hone_status hone_run_matmul(hone_op_ctx *c) {
+    const matmul_state *s = c->state;
+    size_t each = s->packed_bytes + s->scratch_bytes;
+    matmul_job j = {
+        .s = s, .a = hone_in(c, 0)->data, .b = hone_in(c, 1)->data, .y = hone_out(c, 0)->data};
+    j.memory = hone_op_scratch(c, each * (size_t)hone_pool_threads(c->pool) + 64);
+    if (!j.memory)
+        return HONE_E_NOMEM;
+    hone_op_parallel(c, s->n_batches, matmul_batch, &j);
+    return HONE_OK;
+}
+
+/* ---- pooling ----------------------------------------------------------------------------------
+ */
+
+typedef struct pool_state {
+    hone_pool2d p;
+    hone_pool2d_fn *fn;
+} pool_state;
+
+hone_status hone_prepare_pool(hone_prepare_ctx *c, void **state) {
+    const int64_t *k, *stride, *dilation, *pad;
+    const hone_type *x = &c->in[0], *y = &c->out[0];
+    pool_state *s = HONE_NEW(c->arena, pool_state);
+    if (!s)
+        return hone_fail(c->err, HONE_E_NOMEM, "no memory for a kernel");
+    if (x->rank != 4 || hone_attr_ints(c->node, "kernel", &k) != 2 ||
+        hone_attr_ints(c->node, "strides", &stride) != 2 ||
+        hone_attr_ints(c->node, "dilations", &dilation) != 2 ||
+        hone_attr_ints(c->node, "pads", &pad) != 4)
+        return hone_fail(c->err, HONE_E_FORMAT, "the pooling window does not fit");
+    s->p = (hone_pool2d){
+        .n_batch = x->dims[0],
+        .height = x->dims[1],
+        .width = x->dims[2],
+        .channels = x->dims[3],
+        .out_height = y->dims[1],
+        .out_width = y->dims[2],
+        .kernel_h = k[0],
+        .kernel_w = k[1],
+        .stride_h = stride[0],
+        .stride_w = stride[1],
+        .pad_top = pad[0],
+        .pad_left = pad[1],
+        .pad_bottom = pad[2],
+        .pad_right = pad[3],
+        .dilation_h = dilation[0],
+        .dilation_w = dilation[1],
+        .x_pixel = x->dims[3],
+        .x_row = x->dims[2] * x->dims[3],
+        .x_image = x->dims[1] * x->dims[2] * x->dims[3],
+        .y_pixel = y->dims[3],
+        .y_row = y->dims[2] * y->dims[3],
+        .y_image = y->dims[1] * y->dims[2] * y->dims[3],
+        .is_max = hone_attr_int(c->node, "is_max", 0) != 0,
+        .count_include_pad = hone_attr_int(c->node, "count_include_pad", 0) != 0,
+    };
+    s->fn = hone_vec()->pool2d;
+    *state = s;
+    return HONE_OK;
+}
+
+static void pool_range(void *arg, int64_t begin, int64_t end, int worker) {
+    (void)worker;
+    const pool_state *s = arg;
+    s->fn(&s->p, begin, end);
+}
+
+hone_status hone_run_pool(hone_op_ctx *c) {
+    pool_state s = *(const pool_state *)c->state;
+    s.p.x = hone_in(c, 0)->data;
+    s.p.y = hone_out(c, 0)->data;
+    hone_parallel_range(c->pool, s.p.n_batch * s.p.out_height, 1, pool_range, &s);
+    return HONE_OK;
+}

@@ -1,0 +1,87 @@
+#include <string.h>
+
+#include "backend/cpu/problem.h"
+
+static void read_act(const hone_node *n, hone_conv *p) {
+    p->act = (hone_act)hone_attr_int(n, "act", HONE_ACT_NONE);
+    p->a = hone_attr_float(n, "act_a", 0);
+    p->b = hone_attr_float(n, "act_b", 0);
+    p->has_residual = n->n_in > HONE_IN_RESIDUAL && n->in[HONE_IN_RESIDUAL];
+}
+
+static hone_status gemm_problem(const hone_node *n, const hone_type *x, hone_conv *p) {
+    int64_t k = x->dims[x->rank - 1];
+    *p = hone_conv_gemm(hone_dims_count(x->dims, 0, x->rank - 1),
+                        hone_attr_int(n, "out_channels", 0), k);
+    return HONE_OK;
+}
+
+/* One spatial axis is a row of a picture. */
+static hone_status conv_problem(const hone_node *n, const hone_type *x, const hone_type *y,
+                                hone_conv *p) {
+    const int64_t *k, *s, *d, *pad;
+    int axes = hone_attr_ints(n, "kernel", &k);
+    if (axes < 1 || axes > 2 || x->rank != axes + 2 || y->rank != x->rank ||
+        hone_attr_ints(n, "strides", &s) != axes || hone_attr_ints(n, "dilations", &d) != axes ||
+        hone_attr_ints(n, "pads", &pad) != 2 * axes)
+        return HONE_E_FORMAT;
+    int h = axes == 2 ? 0 : -1, w = axes - 1;
+    *p = (hone_conv){
+        .n = x->dims[0],
+        .ih = h < 0 ? 1 : x->dims[1],
+        .iw = x->dims[axes],
+        .ic = x->dims[axes + 1],
+        .oh = h < 0 ? 1 : y->dims[1],
+        .ow = y->dims[axes],
+        .oc = y->dims[axes + 1],
+        .groups = hone_attr_int(n, "group", 1),
+        .kh = h < 0 ? 1 : k[h],
+        .kw = k[w],
+        .sh = h < 0 ? 1 : s[h],
+        .sw = s[w],
+        .dh = h < 0 ? 1 : d[h],
+        .dw = d[w],
+        .pt = h < 0 ? 0 : pad[h],
+        .pl = pad[w],
+    };
+    p->ldx = p->ic;
+    p->ldy = p->ldr = p->oc;
+    return HONE_OK;
+}
+
+hone_status hone_problem(const hone_node *n, const hone_type *x, const hone_type *y, hone_conv *p,
+                         hone_error *err) {
+    hone_status status =
+        hone_is_lowered(n, "Gemm") ? gemm_problem(n, x, p) : conv_problem(n, x, y, p);
+    if (status != HONE_OK)
+        return hone_fail(err, status, "the node's attributes and shapes do not fit");
+    read_act(n, p);
+    return hone_conv_check(p, err);
+}
+
+enum { LIKELY_SIZE = 56, LIKELY_ROWS = 128 };
+
+hone_status hone_nominal_problem(const hone_node *n, const hone_type *x, hone_conv *p,
+                                 hone_error *err) {
+    hone_type in = *x, out = *x;
+    bool is_gemm = hone_is_lowered(n, "Gemm");
+    for (int i = 0; i < in.rank; ++i) {
+        if (in.dims[i] < 0)
+            in.dims[i] = i == 0 ? 1 : is_gemm ? LIKELY_ROWS : LIKELY_SIZE;
+    }
+    if (is_gemm)
+        return hone_problem(n, &in, &in, p, err);
+    hone_infer_ctx c = {.node = n, .n_in = 1, .n_out = 1, .in = &in, .out = &out, .err = err};
+    HONE_TRY(n->op->infer(&c));
+    return hone_problem(n, &in, &out, p, err);
+}
+
+const hone_conv_kernel *hone_conv_kernel_find(const char *name) {
+    int n;
+    const hone_conv_kernel *const *all = hone_conv_kernels(&n);
+    for (int i = 0; i < n; ++i) {
+        if (strcmp(all[i]->name, name) == 0 && all[i]->isa <= hone_cpu_isa())
+            return all[i];
+    }
+    return NULL;
+}

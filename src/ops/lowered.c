@@ -1,0 +1,62 @@
+/* Shapes of the lowered operators. Inputs [n, spatial..., channels]. */
+#include <inttypes.h>
+
+#include "ir/op.h"
+
+static hone_status infer_window(hone_infer_ctx *c, int64_t channels) {
+    const hone_type *in = &c->in[0];
+    const int64_t *kernel, *stride, *dilation, *pad;
+    int n = hone_attr_ints(c->node, "kernel", &kernel);
+    if (!hone_infer_has(c, 0) || in->rank < 0)
+        return HONE_OK;
+    if (in->rank != n + 2 || hone_attr_ints(c->node, "strides", &stride) != n ||
+        hone_attr_ints(c->node, "dilations", &dilation) != n ||
+        hone_attr_ints(c->node, "pads", &pad) != 2 * n)
+        return hone_infer_fail(c, HONE_E_FORMAT, "the window's attributes do not fit rank %d",
+                               in->rank);
+    hone_infer_same(c, 0, 0);
+    bool is_ceil = hone_attr_int(c->node, "ceil_mode", 0) != 0;
+    for (int d = 0; d < n; ++d) {
+        int64_t size = in->dims[d + 1];
+        c->out[0].dims[d + 1] = HONE_DIM_UNKNOWN;
+        if (stride[d] < 1 || dilation[d] < 1 || kernel[d] < 1 || pad[d] < 0 || pad[n + d] < 0 ||
+            size > INT32_MAX)
+            return hone_infer_fail(c, HONE_E_FORMAT, "the window of axis %d is not possible", d);
+        if (size < 0)
+            continue;
+        int64_t span = size + pad[d] + pad[n + d] - (kernel[d] - 1) * dilation[d] - 1;
+        int64_t out = span < 0 ? 0 : span / stride[d] + 1;
+        if (is_ceil && span >= 0 && span % stride[d] && out * stride[d] < size + pad[d])
+            ++out;
+        c->out[0].dims[d + 1] = out;
+    }
+    if (channels >= 0)
+        c->out[0].dims[n + 1] = channels;
+    return HONE_OK;
+}
+
+hone_status hone_infer_lowered_conv(hone_infer_ctx *c) {
+    return infer_window(c, hone_attr_int(c->node, "out_channels", 0));
+}
+
+hone_status hone_infer_lowered_pool(hone_infer_ctx *c) {
+    return infer_window(c, -1);
+}
+
+hone_status hone_infer_lowered_gemm(hone_infer_ctx *c) {
+    if (!hone_infer_has(c, 0) || c->in[0].rank < 1)
+        return HONE_OK;
+    int64_t k = hone_attr_int(c->node, "k", 0), last = c->in[0].dims[c->in[0].rank - 1];
+    if (last >= 0 && last != k)
+        return hone_infer_fail(c, HONE_E_SHAPE,
+                               "rows of %" PRId64 " elements, the weight has %" PRId64, last, k);
+    hone_infer_same(c, 0, 0);
+    c->out[0].dims[c->in[0].rank - 1] = hone_attr_int(c->node, "out_channels", 0);
+    return HONE_OK;
+}
+
+hone_status hone_ref_lowered(hone_op_ctx *c) {
+    return hone_op_fail(
+        c, HONE_E_VERSION,
+        "the engine was built for kernels that this CPU or build lacks; build it here");
+}
