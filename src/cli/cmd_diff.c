@@ -66,13 +66,15 @@ static void print_text(const cli_comparison *c, const cli_args *args) {
     }
 }
 
+/* *path: the file that a failure is about. */
 static hone_status compare(const cli_args *args, cli_subject *a, cli_subject *b, cli_comparison *c,
-                           hone_error *err) {
-    const char *path = args->files.item[0];
-    const char *other = args->files.n > 1 ? args->files.item[1] : path;
-    HONE_TRY(cli_subject_open(a, args, path, args->level_a, err));
-    HONE_TRY(cli_subject_open(b, args, other, args->level_b, err));
+                           const char **path, hone_error *err) {
+    const char *first = args->files.item[0];
+    *path = first;
+    HONE_TRY(cli_subject_open(a, args, first, args->level_a, err));
     HONE_TRY(cli_subject_set_inputs(a, args, CLI_FILL_RANDOM, err));
+    *path = args->files.n > 1 ? args->files.item[1] : first;
+    HONE_TRY(cli_subject_open(b, args, *path, args->level_b, err));
     return cli_compare_runs(a, b, args->rtol, args->atol, c, err);
 }
 
@@ -82,10 +84,11 @@ static int run(const cli_args *args) {
     cli_comparison c = {.n = 0};
     if (args->files.n == 1 && args->level_a == args->level_b)
         return cli_misuse("diff", "one model needs two levels: --level-a 0 --level-b 2");
-    hone_status status = compare(args, &a, &b, &c, &err);
+    const char *path;
+    hone_status status = compare(args, &a, &b, &c, &path, &err);
     int result = CLI_DONE;
     if (status != HONE_OK)
-        result = cli_fail(&err, args->files.item[0]);
+        result = cli_fail(&err, path);
     else if (args->json)
         print_json(&c);
     else

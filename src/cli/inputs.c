@@ -130,6 +130,7 @@ typedef struct filler {
     binding bound[MAX_BOUND]; /* symbolic dims whose size is known */
     int n_bound;
     uint64_t seed;
+    cli_fill fill;
 } filler;
 
 static void bind(filler *f, const hone_io_info *io, int rank, const int64_t *dims) {
@@ -156,6 +157,10 @@ static const hone_shape_range *find_shape(const filler *f, const char *input) {
     return NULL;
 }
 
+static const int64_t *chosen_dims(const filler *f, const hone_shape_range *shape) {
+    return f->fill == CLI_FILL_LARGEST ? shape->max : shape->opt;
+}
+
 static hone_status make_up(filler *f, const hone_io_info *io, bool random, hone_tensor *out,
                            hone_error *err) {
     const hone_shape_range *shape = find_shape(f, io->name);
@@ -173,8 +178,9 @@ static hone_status make_up(filler *f, const hone_io_info *io, bool random, hone_
                          io->rank, shape->rank);
     *out = (hone_tensor){
         .kind = HONE_KIND_TENSOR, .dtype = io->dtype, .rank = shape ? shape->rank : io->rank};
+    const int64_t *given = shape ? chosen_dims(f, shape) : NULL;
     for (int d = 0; d < out->rank; ++d)
-        out->dims[d] = shape              ? shape->opt[d]
+        out->dims[d] = given              ? given[d]
                        : io->dims[d] >= 0 ? io->dims[d]
                                           : size_of_dim(f, io->dim_names[d]);
     HONE_TRY(hone_tensor_alloc(NULL, out, err));
@@ -246,18 +252,19 @@ static hone_status load_files(filler *f, const wish *wishes, hone_error *err) {
     return HONE_OK;
 }
 
-static hone_status make_up_rest(filler *f, const wish *wishes, cli_fill fill, hone_error *err) {
+static hone_status make_up_rest(filler *f, const wish *wishes, hone_error *err) {
     hone_io_info io;
     for (int i = 0; hone_engine_input(f->s->engine, i, &io); ++i) {
         const char *what = wishes[i].what;
         if (!what && io.is_optional)
             continue;
-        if (!what && fill == CLI_FILL_NONE)
+        if (!what && f->fill == CLI_FILL_NONE)
             return hone_fail(err, HONE_E_ARGUMENT,
                              "input %s is missing: give --input %s=FILE.npy (or =random)", io.name,
                              io.name);
+        bool random = what ? strcmp(what, "random") == 0 : f->fill == CLI_FILL_RANDOM;
         if (!what || is_made_up(what))
-            HONE_TRY(make_up(f, &io, !what || strcmp(what, "random") == 0, &f->s->inputs[i], err));
+            HONE_TRY(make_up(f, &io, random, &f->s->inputs[i], err));
     }
     return HONE_OK;
 }
@@ -271,8 +278,7 @@ static hone_status check_shape_names(const filler *f, hone_error *err) {
     return HONE_OK;
 }
 
-static hone_status set_inputs(filler *f, const cli_args *args, wish *wishes, cli_fill fill,
-                              hone_error *err) {
+static hone_status set_inputs(filler *f, const cli_args *args, wish *wishes, hone_error *err) {
     hone_io_info io;
     cli_subject *s = f->s;
     HONE_TRY(cli_shapes_parse(&args->shapes, &f->shapes, err));
@@ -283,9 +289,9 @@ static hone_status set_inputs(filler *f, const cli_args *args, wish *wishes, cli
     for (int i = 0; hone_engine_input(s->engine, i, &io); ++i) {
         const hone_shape_range *shape = find_shape(f, io.name);
         if (shape)
-            bind(f, &io, shape->rank, shape->opt);
+            bind(f, &io, shape->rank, chosen_dims(f, shape));
     }
-    HONE_TRY(make_up_rest(f, wishes, fill, err));
+    HONE_TRY(make_up_rest(f, wishes, err));
     for (int i = 0; i < s->n_inputs; ++i) {
         if (s->inputs[i].kind != HONE_KIND_NONE)
             HONE_TRY(hone_session_set_input(s->session, i, &s->inputs[i], err));
@@ -295,11 +301,11 @@ static hone_status set_inputs(filler *f, const cli_args *args, wish *wishes, cli
 
 hone_status cli_subject_set_inputs(cli_subject *s, const cli_args *args, cli_fill fill,
                                    hone_error *err) {
-    filler f = {.s = s, .seed = (uint64_t)args->seed};
+    filler f = {.s = s, .seed = (uint64_t)args->seed, .fill = fill};
     s->n_inputs = hone_engine_input_count(s->engine);
     s->inputs = calloc((size_t)s->n_inputs + 1, sizeof *s->inputs);
     wish *wishes = calloc((size_t)s->n_inputs + 1, sizeof *wishes);
-    hone_status status = s->inputs && wishes ? set_inputs(&f, args, wishes, fill, err)
+    hone_status status = s->inputs && wishes ? set_inputs(&f, args, wishes, err)
                                              : hone_fail(err, HONE_E_NOMEM, "no memory for inputs");
     cli_shapes_free(&f.shapes);
     free(wishes);

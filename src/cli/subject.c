@@ -108,6 +108,20 @@ hone_status cli_build_options(const cli_args *args, int level, const cli_shapes 
 /* ---- opening ----------------------------------------------------------------------------------
  */
 
+hone_status cli_model_open(const char *path, hone_model **out, hone_error *err) {
+    hone_file_map map;
+    *out = NULL;
+    HONE_TRY(hone_file_map_open(path, &map, err));
+    bool is_engine = hone_engine_is_file(map.data, map.n_bytes);
+    hone_file_map_close(&map);
+    if (is_engine)
+        return hone_fail(err, HONE_E_VERSION,
+                         "%s is an engine, not a model: give the model that it was built from; "
+                         "'hone profile' shows the engine's nodes",
+                         path);
+    return hone_model_open(path, out, err);
+}
+
 static hone_status build(cli_subject *s, const cli_args *args, const hone_model *model, int level,
                          hone_error *err) {
     cli_shapes shapes;
@@ -119,7 +133,8 @@ static hone_status build(cli_subject *s, const cli_args *args, const hone_model 
     if (status == HONE_OK)
         status = cli_build_options(args, level, &shapes, &progress, &options, err);
     if (status == HONE_OK)
-        status = hone_engine_build(model, &options, &s->engine, err);
+        status = model ? hone_engine_build(model, &options, &s->engine, err)
+                       : hone_engine_open(s->path, &options, &s->engine, err);
     cli_progress_end(&progress);
     cli_shapes_free(&shapes);
     s->load_ms = (double)(cli_now_ns() - start) * 1e-6;
@@ -139,24 +154,12 @@ hone_status cli_subject_from_model(cli_subject *s, const cli_args *args, const h
 
 hone_status cli_subject_open(cli_subject *s, const cli_args *args, const char *path, int level,
                              hone_error *err) {
-    hone_model *model;
-    int64_t start = cli_now_ns();
-    *s = (cli_subject){0};
-    HONE_TRY(hone_model_open(path, &model, err));
-    hone_status status = cli_subject_from_model(s, args, model, path, level, err);
-    if (status != HONE_OK) {
-        hone_model_destroy(model);
-        return status;
-    }
-    s->model = model;
-    s->load_ms = (double)(cli_now_ns() - start) * 1e-6;
-    return HONE_OK;
+    return cli_subject_from_model(s, args, NULL, path, level, err);
 }
 
 void cli_subject_close(cli_subject *s) {
     hone_session_destroy(s->session);
     hone_engine_destroy(s->engine);
-    hone_model_destroy(s->model);
     for (int i = 0; i < s->n_inputs; ++i)
         hone_tensor_release(&s->inputs[i]);
     free(s->inputs);

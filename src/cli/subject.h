@@ -12,7 +12,6 @@ typedef struct cli_shapes {
 
 typedef struct cli_subject {
     const char *path;
-    hone_model *model; /* NULL when the caller's, or there is none */
     hone_engine *engine;
     hone_session *session;
     hone_tensor *inputs; /* one for each of the engine's; kind NONE: left unset */
@@ -28,17 +27,23 @@ void cli_shapes_free(cli_shapes *shapes);
 HONE_NODISCARD hone_status cli_build_options(const cli_args *args, int level,
                                              const cli_shapes *shapes, cli_progress *progress,
                                              hone_build_options *out, hone_error *err);
-/** Open a file and make a session. */
+/** As hone_model_open, with a clear word about engine files. */
+HONE_NODISCARD hone_status cli_model_open(const char *path, hone_model **out, hone_error *err);
+/** Open a model or engine file and make a session. */
 HONE_NODISCARD hone_status cli_subject_open(cli_subject *s, const cli_args *args, const char *path,
                                             int level, hone_error *err);
-/** The model file's graph -> session, for graphs that are not in a file. */
+/** As cli_subject_open with a model that is read already; `path` is for messages. */
 HONE_NODISCARD hone_status cli_subject_from_model(cli_subject *s, const cli_args *args,
                                                   const hone_model *model, const char *path,
                                                   int level, hone_error *err);
 void cli_subject_close(cli_subject *s);
 
 /** What inputs that no --input names get. */
-typedef enum cli_fill { CLI_FILL_NONE, CLI_FILL_RANDOM } cli_fill;
+typedef enum cli_fill {
+    CLI_FILL_NONE,    /* inputs without a default must be named */
+    CLI_FILL_RANDOM,  /* of the optimal shapes of --shape */
+    CLI_FILL_LARGEST, /* zeros of the largest shapes of --shape */
+} cli_fill;
 /** Load, or make up, the inputs and set them (inputs.c). */
 HONE_NODISCARD hone_status cli_subject_set_inputs(cli_subject *s, const cli_args *args,
                                                   cli_fill fill, hone_error *err);
