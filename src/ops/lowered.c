@@ -43,6 +43,32 @@ hone_status hone_infer_lowered_pool(hone_infer_ctx *c) {
     return infer_window(c, -1);
 }
 
+/* Pads here are those of the convolution that this one runs backwards. */
+hone_status hone_infer_lowered_deconv(hone_infer_ctx *c) {
+    const hone_type *in = &c->in[0];
+    const int64_t *kernel, *stride, *dilation, *pad, *extra;
+    int n = hone_attr_ints(c->node, "kernel", &kernel);
+    if (!hone_infer_has(c, 0) || in->rank < 0)
+        return HONE_OK;
+    if (in->rank != n + 2 || hone_attr_ints(c->node, "strides", &stride) != n ||
+        hone_attr_ints(c->node, "dilations", &dilation) != n ||
+        hone_attr_ints(c->node, "pads", &pad) != 2 * n ||
+        hone_attr_ints(c->node, "output_padding", &extra) != n)
+        return hone_infer_fail(c, HONE_E_FORMAT, "the window's attributes do not fit rank %d",
+                               in->rank);
+    hone_infer_same(c, 0, 0);
+    for (int d = 0; d < n; ++d) {
+        int64_t size = in->dims[d + 1];
+        if (size > INT32_MAX || stride[d] < 1 || stride[d] > INT32_MAX)
+            return hone_infer_fail(c, HONE_E_SHAPE, "axis %d is too large", d);
+        int64_t out = (size - 1) * stride[d] + (kernel[d] - 1) * dilation[d] + 1 + extra[d] -
+                      pad[d] - pad[n + d];
+        c->out[0].dims[d + 1] = size < 0 ? HONE_DIM_UNKNOWN : out < 0 ? 0 : out;
+    }
+    c->out[0].dims[n + 1] = hone_attr_int(c->node, "out_channels", 0);
+    return HONE_OK;
+}
+
 hone_status hone_infer_lowered_gemm(hone_infer_ctx *c) {
     if (!hone_infer_has(c, 0) || c->in[0].rank < 1)
         return HONE_OK;

@@ -3,6 +3,7 @@
 
 #include "backend/cpu/impl.h"
 #include "backend/cpu/problem.h"
+#include "kernels/deconv.h"
 
 /* ---- packed weights ---------------------------------------------------------------------------
  */
@@ -18,16 +19,9 @@ static size_t aligned(size_t n) {
     return (n + 63) / 64 * 64;
 }
 
-hone_status hone_prepare_conv(hone_prepare_ctx *c, void **state) {
-    conv_state *s = HONE_NEW(c->arena, conv_state);
+/* The kernel that the weights are packed for, on problem s->p. */
+static hone_status find_kernel(hone_prepare_ctx *c, conv_state *s) {
     const char *name = hone_attr_string(c->node, "kernel_name", "");
-    if (!s)
-        return hone_fail(c->err, HONE_E_NOMEM, "no memory for a kernel");
-    if (hone_dims_count(c->out[0].dims, 0, c->out[0].rank) == 0) {
-        *state = s; /* nothing to compute: no kernel */
-        return HONE_OK;
-    }
-    HONE_TRY(hone_problem(c->node, &c->in[0], &c->out[0], &s->p, c->err));
     s->kernel = hone_conv_kernel_find(name);
     const hone_tensor *packed = c->value[HONE_IN_WEIGHT];
     if (!s->kernel || !packed || s->kernel->supports(&s->p) ||
@@ -39,8 +33,22 @@ hone_status hone_prepare_conv(hone_prepare_ctx *c, void **state) {
     s->n_tasks = s->kernel->n_tasks(&s->p);
     s->scratch_bytes = aligned(s->kernel->scratch_bytes(&s->p));
     c->scratch_bytes = s->scratch_bytes * (size_t)c->n_threads + 64;
-    *state = s;
     return HONE_OK;
+}
+
+static bool is_empty(const hone_prepare_ctx *c) {
+    return hone_count(&c->out[0]) == 0;
+}
+
+hone_status hone_prepare_conv(hone_prepare_ctx *c, void **state) {
+    conv_state *s = HONE_NEW(c->arena, conv_state);
+    if (!s)
+        return hone_fail(c->err, HONE_E_NOMEM, "no memory for a kernel");
+    *state = s;
+    if (is_empty(c))
+        return HONE_OK; /* nothing to compute: no kernel */
+    HONE_TRY(hone_problem(c->node, &c->in[0], &c->out[0], &s->p, c->err));
+    return find_kernel(c, s);
 }
 
 typedef struct conv_job {
@@ -68,6 +76,62 @@ hone_status hone_run_conv(hone_op_ctx *c) {
     if (!j.scratch)
         return HONE_E_NOMEM;
     hone_op_parallel(c, s->n_tasks, conv_task, &j);
+    return HONE_OK;
+}
+
+/* ---- transposed convolution: a product, then every tap to its pixel -----------------------------
+ */
+
+typedef struct deconv_state {
+    conv_state gemm;
+    hone_conv p;
+    size_t z_bytes;
+} deconv_state;
+
+hone_status hone_prepare_deconv(hone_prepare_ctx *c, void **state) {
+    deconv_state *s = HONE_NEW(c->arena, deconv_state);
+    if (!s)
+        return hone_fail(c->err, HONE_E_NOMEM, "no memory for a kernel");
+    *state = s;
+    if (is_empty(c))
+        return HONE_OK;
+    HONE_TRY(hone_problem(c->node, &c->in[0], &c->out[0], &s->p, c->err));
+    s->gemm.p = hone_deconv_gemm(&s->p);
+    HONE_TRY(hone_conv_check(&s->gemm.p, c->err));
+    HONE_TRY(find_kernel(c, &s->gemm));
+    s->z_bytes = aligned((size_t)s->gemm.p.ow * (size_t)s->gemm.p.oc * sizeof(float));
+    c->scratch_bytes += s->z_bytes + 64;
+    return HONE_OK;
+}
+
+typedef struct scatter_job {
+    const hone_conv *p;
+    const float *z, *bias;
+    float *y;
+} scatter_job;
+
+static void scatter_range(void *arg, int64_t begin, int64_t end, int worker) {
+    (void)worker;
+    const scatter_job *j = arg;
+    hone_deconv_scatter(j->p, j->z, j->bias, j->y, begin, end);
+}
+
+hone_status hone_run_deconv(hone_op_ctx *c) {
+    const deconv_state *s = c->state;
+    if (!s->gemm.kernel)
+        return HONE_OK;
+    float *z = hone_op_scratch(c, s->z_bytes);
+    conv_job j = {.s = &s->gemm,
+                  .args = {.x = hone_in(c, HONE_IN_X)->data,
+                           .packed = hone_in(c, HONE_IN_WEIGHT)->data,
+                           .y = z}};
+    j.scratch = hone_op_scratch(c, s->gemm.scratch_bytes * (size_t)hone_pool_threads(c->pool) + 64);
+    if (!z || !j.scratch)
+        return HONE_E_NOMEM;
+    hone_op_parallel(c, s->gemm.n_tasks, conv_task, &j);
+    const hone_tensor *bias = hone_in(c, HONE_IN_BIAS);
+    scatter_job scatter = {&s->p, z, bias ? bias->data : NULL, hone_out(c, 0)->data};
+    hone_parallel_range(c->pool, s->p.n * s->p.oh, 8, scatter_range, &scatter);
     return HONE_OK;
 }
 

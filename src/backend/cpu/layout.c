@@ -185,6 +185,34 @@ static bool lower_conv(layout *l, hone_node *n) {
     return true;
 }
 
+/* Padding by rule, or to a given shape, is left to the reference. */
+static bool lower_deconv(layout *l, hone_node *n) {
+    hone_value *x = n->in[0], *w = n->in[1], *bias = n->n_in > 2 ? n->in[2] : NULL;
+    const int64_t *unused, *extra;
+    int64_t none[HONE_WINDOW_MAX] = {0};
+    hone_window win;
+    if (!is_f32(x) || x->type.rank < 3 || x->type.rank > 4 || !is_f32(w) || !w->constant ||
+        (bias && (!bias->constant || bias->constant->dtype != HONE_DTYPE_F32)) ||
+        hone_attr_int(n, "group", 1) != 1 || hone_attr_ints(n, "output_shape", &unused) ||
+        strcmp(hone_attr_string(n, "auto_pad", "NOTSET"), "NOTSET") != 0)
+        return false;
+    if (w->constant->rank != x->type.rank || hone_tensor_count(w->constant) == 0 ||
+        !read_window(n, &x->type, w->constant->dims + 2, &win))
+        return false;
+    if (hone_attr_ints(n, "output_padding", &extra) != win.n)
+        extra = none;
+    hone_value *in[3] = {channels_last(l, x), w, bias};
+    hone_node *made = lowered_node(l, n, "ConvTranspose", in, 3, output_twin(l, n));
+    if (!made)
+        return true;
+    set_window(l, made, &win);
+    if (!hone_attr_set_ints(l->g, made, "output_padding", extra, win.n) ||
+        !hone_attr_set_int(l->g, made, "out_channels", w->constant->dims[1]))
+        l->is_out_of_memory = true;
+    emit(l, made);
+    return true;
+}
+
 static bool lower_pool(layout *l, hone_node *n) {
     hone_value *x = n->in[0];
     hone_window w;
@@ -347,6 +375,8 @@ static bool try_lower(layout *l, hone_node *n) {
         return false;
     if (strcmp(n->op_name, "Conv") == 0)
         return lower_conv(l, n);
+    if (strcmp(n->op_name, "ConvTranspose") == 0)
+        return lower_deconv(l, n);
     if (strcmp(n->op_name, "MaxPool") == 0 || strcmp(n->op_name, "AveragePool") == 0)
         return lower_pool(l, n);
     if (strcmp(n->op_name, "Concat") == 0)

@@ -3,6 +3,7 @@
 
 #include "backend/cpu/fuse.h"
 #include "backend/cpu/problem.h"
+#include "kernels/deconv.h"
 
 /* Where the kernels find weight (o, i, ky, kx) in ONNX's layouts. */
 static hone_conv_weights weights_of(const hone_node *n, const hone_conv *p) {
@@ -23,13 +24,39 @@ static hone_conv_weights weights_of(const hone_node *n, const hone_conv *p) {
     return v;
 }
 
+/* A transposed convolution is a product with [ic][kh][kw][oc]; ONNX has [ic][oc][kh][kw]. */
+static hone_status reorder_deconv(hone_graph *g, const hone_node *n, const hone_conv *p,
+                                  hone_conv_weights *v, hone_error *err) {
+    const float *w = n->in[HONE_IN_WEIGHT]->constant->data;
+    int64_t taps = p->kh * p->kw;
+    float *copy = HONE_NEW_ARRAY(g->arena, float, p->ic * p->oc * taps);
+    if (!copy)
+        return hone_fail(err, HONE_E_NOMEM, "no memory to pack weights");
+    for (int64_t i = 0; i < p->ic; ++i) {
+        for (int64_t o = 0; o < p->oc; ++o) {
+            for (int64_t t = 0; t < taps; ++t)
+                copy[(i * taps + t) * p->oc + o] = w[(i * p->oc + o) * taps + t];
+        }
+    }
+    *v = (hone_conv_weights){.data = copy, .so = 1, .si = p->oc * taps};
+    return HONE_OK;
+}
+
 static hone_status pack_node(hone_graph *g, hone_node *n, bool is_exact, hone_error *err) {
     hone_conv p;
+    hone_conv_weights w;
     const hone_conv_kernel *kernel;
+    bool is_deconv = hone_is_lowered(n, "ConvTranspose");
     HONE_TRY(hone_nominal_problem(n, &n->in[HONE_IN_X]->type, &p, err));
+    if (is_deconv) {
+        HONE_TRY(reorder_deconv(g, n, &p, &w, err));
+        p = hone_deconv_gemm(&p);
+        HONE_TRY(hone_conv_check(&p, err));
+    } else {
+        w = weights_of(n, &p);
+    }
     if (hone_conv_candidates(&p, hone_cpu_isa(), is_exact, &kernel, 1) < 1)
         return hone_fail(err, HONE_E_UNSUPPORTED, "no kernel takes this convolution");
-    hone_conv_weights w = weights_of(n, &p);
     int64_t count = (int64_t)(kernel->packed_bytes(&p) / sizeof(float));
     hone_tensor *t = HONE_NEW(g->arena, hone_tensor);
     char *memory = hone_arena_alloc(g->arena, (size_t)count * sizeof(float) + 64);
@@ -39,16 +66,22 @@ static hone_status pack_node(hone_graph *g, hone_node *n, bool is_exact, hone_er
     kernel->pack(&p, &w, (float *)(void *)memory);
     *t = hone_tensor_view(HONE_DTYPE_F32, 1, &count, memory);
     n->in[HONE_IN_WEIGHT] = hone_graph_constant(g, "packed", t);
-    n->in[HONE_IN_BIAS] = NULL;
+    if (!is_deconv)
+        n->in[HONE_IN_BIAS] = NULL; /* it is packed along */
     if (!n->in[HONE_IN_WEIGHT] || !hone_attr_set_string(g, n, "kernel_name", kernel->name))
         return hone_fail(err, HONE_E_NOMEM, "no memory to pack weights");
     return HONE_OK;
 }
 
+static bool is_packable(const hone_node *n) {
+    return hone_is_lowered(n, "Conv") || hone_is_lowered(n, "Gemm") ||
+           hone_is_lowered(n, "ConvTranspose");
+}
+
 hone_status hone_cpu_pack(hone_graph *g, bool is_exact, hone_error *err) {
     for (int i = 0; i < g->n_nodes; ++i) {
         hone_node *n = g->nodes[i];
-        if (!hone_is_lowered(n, "Conv") && !hone_is_lowered(n, "Gemm"))
+        if (!is_packable(n))
             continue;
         hone_status status = pack_node(g, n, is_exact, err);
         if (status != HONE_OK)
