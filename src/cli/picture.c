@@ -63,6 +63,8 @@ static box *new_box(picture *p, const hone_graph *g, const char *op, const char 
 
 static bool fill(picture *p, const hone_graph *g) {
     for (int i = 0; i < g->n_inputs; ++i) {
+        if (g->inputs[i]->initial) /* a weight, as old exporters write them */
+            continue;
         p->maker[g->inputs[i]->id] = p->n_boxes;
         new_box(p, g, "input", g->inputs[i]->name, g->inputs[i]);
     }

@@ -169,31 +169,61 @@ static hone_status adapt_node(hone_adapt *a) {
     return apply_rows(a, rows, sizeof rows / sizeof rows[0]);
 }
 
+static hone_status adapt_graph(const hone_adapt *outer, hone_graph *g);
+
 static hone_status adapt_subgraphs(hone_adapt *a) {
     const hone_node *n = a->n;
     hone_infer_enter(a->n);
     for (int i = 0; i < n->n_attrs; ++i) {
         const hone_attr *attr = &n->attrs[i];
         if (attr->kind == HONE_ATTR_GRAPH)
-            HONE_TRY(hone_onnx_adapt(attr->g, a->err));
+            HONE_TRY(adapt_graph(a, attr->g));
         for (int k = 0; attr->kind == HONE_ATTR_GRAPHS && k < attr->n; ++k)
-            HONE_TRY(hone_onnx_adapt(attr->graphs[k], a->err));
+            HONE_TRY(adapt_graph(a, attr->graphs[k]));
     }
     return HONE_OK;
 }
 
-hone_status hone_onnx_adapt(hone_graph *g, hone_error *err) {
-    hone_adapt a = {.g = g, .err = err};
+static hone_status adapt_and_emit(hone_adapt *a) {
+    hone_status status = adapt_node(a);
+    if (status != HONE_OK)
+        return hone_fail_node(a->err, status, a->n->name, a->n->op_name);
+    HONE_TRY(adapt_subgraphs(a));
+    return adapt_emit(a, a->n);
+}
+
+static hone_status keep_failed(hone_adapt *a) {
+    a->report(a->report_arg, a->g, a->n, a->err);
+    return HONE_PUSH(a->g->arena, a->nodes, a->n_nodes, a->cap_nodes, a->n) ? HONE_OK
+                                                                            : adapt_no_memory(a);
+}
+
+static hone_status adapt_graph(const hone_adapt *outer, hone_graph *g) {
+    hone_adapt a = {
+        .g = g, .report = outer->report, .report_arg = outer->report_arg, .err = outer->err};
     for (int i = 0; i < g->n_nodes; ++i) {
         a.n = g->nodes[i];
-        hone_status status = adapt_node(&a);
-        if (status != HONE_OK)
-            return hone_fail_node(err, status, a.n->name, a.n->op_name);
-        HONE_TRY(adapt_subgraphs(&a));
-        HONE_TRY(adapt_emit(&a, a.n));
+        hone_status status = adapt_and_emit(&a);
+        if (status != HONE_OK && status != HONE_E_NOMEM && a.report)
+            status = keep_failed(&a);
+        HONE_TRY(status);
     }
     g->nodes = a.nodes;
     g->n_nodes = a.n_nodes;
     g->cap_nodes = a.cap_nodes;
     return HONE_OK;
+}
+
+hone_status hone_onnx_adapt(hone_graph *g, hone_error *err) {
+    return adapt_graph(&(hone_adapt){.err = err}, g);
+}
+
+hone_status hone_onnx_adapt_all(hone_graph *g, hone_adapt_report report, void *arg,
+                                hone_error *err) {
+    hone_error failure = {.offset = -1}; /* the reports need one in any case */
+    hone_adapt a = {.report = report, .report_arg = arg, .err = &failure};
+    hone_status status = adapt_graph(&a, g);
+    if (status != HONE_OK && err)
+        *err = failure;
+    return status;
 }

@@ -7,12 +7,18 @@
 
 #include "ir/infer.h"
 
+/** Told of a node that could not be adapted or typed; the walk goes on. */
+typedef void (*hone_adapt_report)(void *arg, const hone_graph *g, const hone_node *node,
+                                  const hone_error *err);
+
 typedef struct hone_adapt {
     hone_graph *g;
     hone_node *n;      /* the node at hand */
     int version;       /* of its operator set */
     hone_node **nodes; /* emitted so far */
     int n_nodes, cap_nodes;
+    hone_adapt_report report; /* NULL: the first failure ends the walk */
+    void *report_arg;
     hone_error *err;
 } hone_adapt;
 
@@ -20,6 +26,10 @@ typedef hone_status (*hone_adapter)(hone_adapt *a);
 
 /** Bring the graph and its subgraphs into canonical form and infer its types. */
 HONE_NODISCARD hone_status hone_onnx_adapt(hone_graph *g, hone_error *err);
+/** As hone_onnx_adapt, but nodes that fail are reported and left as they are, their outputs as
+ * declared. Only a lack of memory fails. */
+HONE_NODISCARD hone_status hone_onnx_adapt_all(hone_graph *g, hone_adapt_report report, void *arg,
+                                               hone_error *err);
 
 /* For adapters (adapt_util.c). */
 /** Infer and append to the list. */

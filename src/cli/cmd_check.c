@@ -1,0 +1,89 @@
+/* hone check: everything wrong with a model file. */
+#include "cli/options_def.h"
+#include "engine/check.h"
+
+static const struct {
+    const char *name;
+    cli_colour colour;
+} severities[] = {{"note", CLI_GREY}, {"warning", CLI_YELLOW}, {"error", CLI_RED}};
+
+static void print_json(const char *path, const hone_findings *f) {
+    cli_json j = {.to = stdout};
+    cli_json_open(&j, NULL, '{');
+    cli_json_text(&j, "file", path);
+    cli_json_int(&j, "errors", f->n_errors);
+    cli_json_int(&j, "warnings", f->n_warnings);
+    cli_json_open(&j, "findings", '[');
+    for (int i = 0; i < f->n; ++i) {
+        const hone_finding *x = &f->item[i];
+        cli_json_open(&j, NULL, '{');
+        cli_json_text(&j, "severity", severities[x->severity].name);
+        cli_json_text(&j, "reason", x->reason);
+        cli_json_text(&j, "node", x->node);
+        cli_json_text(&j, "op", x->op);
+        cli_json_text(&j, "message", x->message);
+        cli_json_text(&j, "cure", x->cure);
+        cli_json_close(&j, '}');
+    }
+    cli_json_close(&j, ']');
+    cli_json_close(&j, '}');
+}
+
+static void print_finding(const hone_finding *x) {
+    const char *name = severities[x->severity].name;
+    printf("%s%s%s [%s] ", cli_colour_on(stdout, severities[x->severity].colour), name,
+           cli_colour_off(stdout), x->reason);
+    if (x->node[0] || x->op[0])
+        printf("%s (%s): ", cli_name(x->node), x->op[0] ? x->op : "?");
+    printf("%s\n    to do: %s\n", x->message, x->cure);
+}
+
+/* Errors first. */
+static void print_text(const char *path, const hone_findings *f) {
+    for (int severity = HONE_ERROR; severity >= HONE_NOTE; --severity) {
+        for (int i = 0; i < f->n; ++i) {
+            if ((int)f->item[i].severity == severity)
+                print_finding(&f->item[i]);
+        }
+    }
+    printf("%s: %d errors, %d warnings, %d notes%s\n", path, f->n_errors, f->n_warnings,
+           f->n - f->n_errors - f->n_warnings, f->n_errors ? "" : ": the model can run");
+}
+
+static int run(const cli_args *args) {
+    hone_error err = {.offset = -1};
+    hone_findings f;
+    const char *path = args->files.item[0];
+    hone_status status = hone_check_file(path, &f, &err);
+    int result = status != HONE_OK ? cli_fail(&err, NULL) : f.n_errors ? CLI_FAILED : CLI_DONE;
+    if (status == HONE_OK && args->json)
+        print_json(path, &f);
+    else if (status == HONE_OK)
+        print_text(path, &f);
+    hone_findings_free(&f);
+    return result;
+}
+
+static const cli_option options[] = {
+    CLI_OPTION_JSON,
+    CLI_OPTION_END,
+};
+
+const cli_verb cli_check = {
+    .name = "check",
+    .usage = "hone check MODEL [--json]",
+    .what = "list everything wrong with a model file\n\n"
+            "All findings at once, each with its node, a reason code and what to do:\n"
+            "  errors    malformed, malformed-node, undefined-value, defined-twice,\n"
+            "            type-conflict, shape-conflict, unsupported-operator,\n"
+            "            unsupported-type, unsupported-form, unsupported-model\n"
+            "  warnings  stale-shape\n"
+            "  notes     dynamic-input, dynamic-shape, unused-node\n"
+            "The exit status is 1 when there is an error.",
+    .examples = "  hone check model.onnx\n"
+                "  hone check model.onnx --json\n",
+    .options = options,
+    .min_files = 1,
+    .max_files = 1,
+    .run = run,
+};

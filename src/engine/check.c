@@ -1,0 +1,340 @@
+/* The check: read, adapt node by node, then look at operators, types and shapes. */
+#include "engine/check.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "onnx/adapt.h"
+#include "onnx/reader.h"
+
+#define CURE_DAMAGED "export the model again, or check it with onnx.checker: no runtime can read it"
+
+bool hone_findings_add(hone_findings *f, hone_severity severity, const char *reason,
+                       const char *node, const char *op, const char *cure, const char *format,
+                       ...) {
+    char text[700];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    hone_finding found = {.severity = severity,
+                          .reason = reason,
+                          .node = hone_arena_strdup(&f->arena, node, strlen(node)),
+                          .op = hone_arena_strdup(&f->arena, op, strlen(op)),
+                          .message = hone_arena_strdup(&f->arena, text, strlen(text)),
+                          .cure = cure};
+    if (!found.node || !found.op || !found.message ||
+        !HONE_PUSH(&f->arena, f->item, f->n, f->cap, found))
+        return false;
+    f->n_errors += severity == HONE_ERROR;
+    f->n_warnings += severity == HONE_WARNING;
+    return true;
+}
+
+void hone_findings_free(hone_findings *f) {
+    hone_arena_deinit(&f->arena);
+    *f = (hone_findings){.n = 0};
+}
+
+/* A node without a name is known by what it computes. */
+static const char *node_label(const hone_node *n) {
+    if (n->name[0])
+        return n->name;
+    for (int i = 0; i < n->n_out; ++i) {
+        if (n->out[i])
+            return n->out[i]->name;
+    }
+    return "";
+}
+
+/* ---- nodes that fail --------------------------------------------------------------------------
+ */
+
+typedef struct reason {
+    hone_status status;
+    const char *code, *cure;
+} reason;
+
+static const reason reasons[] = {
+    {HONE_E_FORMAT, "malformed-node",
+     "export the model again: the node breaks the operator's specification"},
+    {HONE_E_TYPE, "type-conflict", "insert a Cast in the model, or correct the declared type"},
+    {HONE_E_SHAPE, "shape-conflict", "correct the shapes that reach this node"},
+    {HONE_E_UNSUPPORTED, "unsupported-form",
+     "export with another opset or other options, so that the node takes a form that hone has"},
+};
+
+static void on_failure(void *arg, const hone_graph *g, const hone_node *n, const hone_error *err) {
+    const reason *r = &reasons[0];
+    (void)g;
+    for (size_t i = 0; i < sizeof reasons / sizeof reasons[0]; ++i) {
+        if (reasons[i].status == err->code)
+            r = &reasons[i];
+    }
+    hone_findings_add(arg, HONE_ERROR, r->code, node_label(n), n->op_name, r->cure, "%s",
+                      err->message);
+}
+
+/* ---- operators and types ----------------------------------------------------------------------
+ */
+
+static const hone_op_def *same_name(const char *name) {
+    int n;
+    const hone_op_def *ops = hone_op_table(&n);
+    for (int i = 0; i < n; ++i) {
+        if (strcmp(ops[i].name, name) == 0)
+            return &ops[i];
+    }
+    return NULL;
+}
+
+static void check_operator(const hone_node *n, hone_findings *f) {
+    const char *domain = n->domain[0] ? n->domain : "ai.onnx";
+    const hone_op_def *other = same_name(n->op_name);
+    const char *cure = "write the node with other operators, or export with another opset; "
+                       "the operators that hone has are listed in docs/operators.md";
+    if (other)
+        hone_findings_add(f, HONE_ERROR, "unsupported-operator", node_label(n), n->op_name, cure,
+                          "operator %s of domain %s is not supported; domain %s has one",
+                          n->op_name, domain, other->domain[0] ? other->domain : "ai.onnx");
+    else
+        hone_findings_add(f, HONE_ERROR, "unsupported-operator", node_label(n), n->op_name, cure,
+                          "operator %s of domain %s is not supported", n->op_name, domain);
+}
+
+static void list_types(uint32_t set, char *buf, size_t size) {
+    size_t at = 0;
+    buf[0] = '\0';
+    for (int d = 1; d < HONE_DTYPE_COUNT && at < size; ++d) {
+        if ((set >> d) & 1u)
+            at += (size_t)snprintf(buf + at, size - at, "%s%s", at ? ", " : "",
+                                   hone_dtype_name((hone_dtype)d));
+    }
+}
+
+static void check_types(const hone_node *n, hone_findings *f) {
+    const hone_value *v = n->n_in ? n->in[0] : n->n_out ? n->out[0] : NULL;
+    if (!v || v->type.kind != HONE_KIND_TENSOR || !v->type.dtype || !n->op->types ||
+        hone_dtype_in(v->type.dtype, n->op->types))
+        return;
+    char types[400];
+    list_types(n->op->types, types, sizeof types);
+    hone_findings_add(f, HONE_ERROR, "unsupported-type", node_label(n), n->op_name,
+                      "insert a Cast to one of these types", "'%.120s' is %s, %s takes: %s",
+                      v->name, hone_dtype_name(v->type.dtype), n->op_name, types);
+}
+
+static void check_use(const hone_node *n, hone_findings *f) {
+    for (int i = 0; i < n->n_out; ++i) {
+        if (n->out[i] && n->out[i]->n_uses > 0)
+            return;
+    }
+    hone_findings_add(f, HONE_NOTE, "unused-node", node_label(n), n->op_name,
+                      "nothing: 'hone optimize' drops it", "nothing uses what the node computes");
+}
+
+/* ---- dynamic dims -----------------------------------------------------------------------------
+ */
+
+static bool is_unknown(const hone_type *t) {
+    if (t->kind == HONE_KIND_NONE)
+        return true;
+    if (t->kind != HONE_KIND_TENSOR)
+        return false;
+    bool unknown = t->rank < 0;
+    for (int d = 0; d < t->rank; ++d)
+        unknown |= t->dims[d] == HONE_DIM_UNKNOWN;
+    return unknown;
+}
+
+static void check_input_dims(const hone_graph *g, hone_findings *f) {
+    for (int i = 0; i < g->n_inputs; ++i) {
+        const hone_value *v = g->inputs[i];
+        bool is_dynamic = v->type.kind == HONE_KIND_TENSOR && !hone_type_is_static(&v->type);
+        char type[300];
+        if (is_dynamic)
+            hone_findings_add(f, HONE_NOTE, "dynamic-input", v->name, "input",
+                              "fix the dims with --shape when they never change: the engine gets "
+                              "faster and smaller",
+                              "input '%.120s' is %s: its dims are known only at the run", v->name,
+                              hone_type_describe(g, &v->type, type, sizeof type));
+    }
+}
+
+/* The first input whose contents decide a shape and are not known, if there is one. */
+static const hone_value *deciding_input(const hone_node *n) {
+    for (int i = 1; i < n->n_in; ++i) {
+        const hone_value *v = n->in[i];
+        if (v && !v->constant && !v->type.contents && v->type.dtype == HONE_DTYPE_I64)
+            return v;
+    }
+    return NULL;
+}
+
+static void explain_dynamic(const hone_graph *g, const hone_node *n, const hone_value *out,
+                            hone_findings *f) {
+    static const char cure[] = "nothing when this is meant; else make the sizes constants in the "
+                               "export, or fix the input's dims with --shape";
+    char type[300], why[300];
+    const hone_value *v = deciding_input(n);
+    hone_type_describe(g, &out->type, type, sizeof type);
+    if (n->op->flags & HONE_OP_CONTROL)
+        snprintf(why, sizeof why, "it depends on which subgraphs of %s run", n->op_name);
+    else if (n->op->flags & HONE_OP_DYNAMIC)
+        snprintf(why, sizeof why, "how much %s gives depends on the data", n->op_name);
+    else if (v)
+        snprintf(why, sizeof why, "it depends on the contents of '%.100s', computed by %.100s (%s)",
+                 v->name, v->producer ? node_label(v->producer) : "the caller",
+                 v->producer ? v->producer->op_name : "an input");
+    else
+        snprintf(why, sizeof why, "its inputs' dims do not tell");
+    hone_findings_add(f, HONE_NOTE, "dynamic-shape", node_label(n), n->op_name, cure,
+                      "'%.120s' is %s: %s", out->name, type, why);
+}
+
+/* The nodes with which it starts: shapes known going in, unknown coming out. */
+static void check_dynamic(const hone_graph *g, const hone_node *n, hone_findings *f) {
+    for (int i = 0; i < n->n_in; ++i) {
+        if (n->in[i] && is_unknown(&n->in[i]->type))
+            return;
+    }
+    for (int i = 0; i < n->n_out; ++i) {
+        if (n->out[i] && is_unknown(&n->out[i]->type)) {
+            explain_dynamic(g, n, n->out[i], f);
+            return;
+        }
+    }
+}
+
+/* ---- declared against found -------------------------------------------------------------------
+ */
+
+typedef struct declared {
+    const hone_graph *graph;
+    const hone_value *value;
+    hone_type type;
+} declared;
+
+typedef struct declarations {
+    declared *item;
+    int n, cap;
+} declarations;
+
+static bool remember(const hone_graph *g, hone_arena *arena, declarations *list) {
+    for (int i = 0; i < g->n_values; ++i) {
+        const hone_value *v = g->values[i];
+        declared d = {g, v, v->type};
+        bool counts =
+            v->type.kind == HONE_KIND_TENSOR && v->type.rank >= 0 && !v->constant && !v->outer;
+        if (counts && !HONE_PUSH(arena, list->item, list->n, list->cap, d))
+            return false;
+    }
+    for (int i = 0; i < g->n_nodes; ++i) {
+        for (int k = 0; k < g->nodes[i]->n_attrs; ++k) {
+            const hone_attr *a = &g->nodes[i]->attrs[k];
+            if (a->kind == HONE_ATTR_GRAPH && !remember(a->g, arena, list))
+                return false;
+        }
+    }
+    return true;
+}
+
+static bool contradicts(const hone_type *a, const hone_type *b) {
+    if (b->kind != HONE_KIND_TENSOR || b->rank < 0)
+        return false;
+    bool differs = a->rank != b->rank;
+    for (int d = 0; !differs && d < a->rank; ++d)
+        differs = a->dims[d] >= 0 && b->dims[d] >= 0 && a->dims[d] != b->dims[d];
+    return differs;
+}
+
+static void check_declarations(const declarations *list, hone_findings *f) {
+    for (int i = 0; i < list->n; ++i) {
+        const declared *d = &list->item[i];
+        const hone_node *n = d->value->producer;
+        char was[200], is[200];
+        if (n && contradicts(&d->type, &d->value->type))
+            hone_findings_add(f, HONE_WARNING, "stale-shape", node_label(n), n->op_name,
+                              "export again, or ignore it: hone goes by what the node computes",
+                              "'%.120s' is declared as %s, but the node gives %s", d->value->name,
+                              hone_type_describe(d->graph, &d->type, was, sizeof was),
+                              hone_type_describe(d->graph, &d->value->type, is, sizeof is));
+    }
+}
+
+/* ---- the whole --------------------------------------------------------------------------------
+ */
+
+static void check_graph(const hone_graph *g, hone_findings *f) {
+    for (int i = 0; i < g->n_nodes; ++i) {
+        const hone_node *n = g->nodes[i];
+        if (n->op) {
+            check_types(n, f);
+            check_dynamic(g, n, f);
+        } else {
+            check_operator(n, f);
+        }
+        check_use(n, f);
+        for (int k = 0; k < n->n_attrs; ++k) {
+            if (n->attrs[k].kind == HONE_ATTR_GRAPH)
+                check_graph(n->attrs[k].g, f);
+        }
+    }
+}
+
+static hone_status check_read(hone_graph *g, hone_findings *f, hone_error *err) {
+    declarations list = {0};
+    if (!remember(g, &f->arena, &list))
+        return hone_fail(err, HONE_E_NOMEM, "no memory for the check");
+    HONE_TRY(hone_onnx_align(g, err));
+    HONE_TRY(hone_onnx_adapt_all(g, on_failure, f, err));
+    if (hone_graph_index(g) != HONE_OK)
+        return hone_fail(err, HONE_E_NOMEM, "no memory for the check");
+    check_input_dims(g, f);
+    check_graph(g, f);
+    check_declarations(&list, f);
+    return HONE_OK;
+}
+
+static hone_status check_bytes(const hone_file_map *map, const char *dir, hone_findings *f,
+                               hone_error *err) {
+    hone_graph *g;
+    hone_error failure = {.offset = -1};
+    hone_status status = hone_onnx_read_model(map->data, map->n_bytes, dir, &g, NULL, &failure);
+    if (status == HONE_E_NOMEM) {
+        *err = failure;
+        return status;
+    }
+    if (status != HONE_OK) {
+        hone_check_names(map->data, map->n_bytes, f);
+        bool is_unsupported = status == HONE_E_UNSUPPORTED;
+        if (f->n == 0)
+            hone_findings_add(f, HONE_ERROR, is_unsupported ? "unsupported-model" : "malformed",
+                              failure.node, failure.op, CURE_DAMAGED, "%s", failure.message);
+        return HONE_OK;
+    }
+    status = check_read(g, f, err);
+    hone_graph_destroy(g);
+    return status;
+}
+
+hone_status hone_check_file(const char *path, hone_findings *out, hone_error *err) {
+    hone_error unused;
+    hone_file_map map;
+    *out = (hone_findings){.n = 0};
+    hone_arena_init(&out->arena, 0);
+    err = err ? err : &unused;
+    const char *slash = strrchr(path, '/');
+    const char *dir = !slash ? "."
+                      : slash == path
+                          ? "/"
+                          : hone_arena_strdup(&out->arena, path, (size_t)(slash - path));
+    if (!dir)
+        return hone_fail(err, HONE_E_NOMEM, "no memory for the check");
+    HONE_TRY(hone_file_map_open(path, &map, err));
+    hone_status status = check_bytes(&map, dir, out, err);
+    hone_file_map_close(&map);
+    return status;
+}
