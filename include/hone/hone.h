@@ -186,6 +186,7 @@ typedef struct hone_build_options {
     int n_threads;        /* to plan and tune for; 0: hone_default_threads */
     size_t max_ram_bytes; /* refuse plans whose activations need more; 0: no limit */
     bool is_exact;        /* leave out Winograd and other reformulations of arithmetic */
+    bool keeps_defaults;  /* inputs with a default stay inputs instead of becoming constants */
     const hone_shape_range *shapes;
     int n_shapes;
     const char *passes;   /* comma-separated list of passes to run; NULL: all */
