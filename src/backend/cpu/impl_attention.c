@@ -1,0 +1,142 @@
+/* Attention without past state on the blocked kernel with online softmax. */
+#include <math.h>
+#include <string.h>
+
+#include "backend/cpu/impl.h"
+
+enum { IN_Q, IN_K, IN_V, IN_MASK, IN_PAST_K, IN_PAST_V, IN_LENGTHS };
+
+typedef struct attention_state {
+    hone_attention p;
+    int64_t n_tasks;
+    size_t scratch_bytes; /* of one thread */
+    hone_attention_fn *fn;
+    bool has_mask, is_mask_bool;
+} attention_state;
+
+/* Sizes and strides of [batch, heads, positions, size], or of [batch, positions, heads * size]. */
+static bool split(const hone_type *t, int64_t heads, int64_t dims[4], int64_t at[3]) {
+    if (t->rank == 4) {
+        memcpy(dims, t->dims, 4 * sizeof *dims);
+        at[0] = dims[1] * dims[2] * dims[3];
+        at[1] = dims[2] * dims[3];
+        at[2] = dims[3];
+        return true;
+    }
+    if (t->rank != 3 || heads <= 0 || t->dims[2] % heads)
+        return false;
+    dims[0] = t->dims[0];
+    dims[1] = heads;
+    dims[2] = t->dims[1];
+    dims[3] = t->dims[2] / heads;
+    at[0] = t->dims[1] * t->dims[2];
+    at[1] = dims[3];
+    at[2] = t->dims[2];
+    return true;
+}
+
+static bool is_given(const hone_prepare_ctx *c, int i) {
+    return i < c->n_in && c->node->in[i];
+}
+
+/* A mask that broadcasts to [batch, heads, queries, keys]. */
+static hone_status set_mask(hone_prepare_ctx *c, attention_state *s) {
+    if (!is_given(c, IN_MASK))
+        return HONE_OK;
+    const hone_type *t = &c->in[IN_MASK];
+    const hone_attention *p = &s->p;
+    const int64_t want[4] = {p->n_batch, p->n_heads, p->n_q, p->n_kv};
+    int64_t step = 1;
+    s->has_mask = true;
+    s->is_mask_bool = t->dtype == HONE_DTYPE_BOOL;
+    HONE_REJECT_IF(t->rank > 4 || (!s->is_mask_bool && !hone_is_f32(t)),
+                   "the mask is of another type");
+    for (int i = 3; i >= 0; --i) {
+        int k = i - (4 - t->rank);
+        int64_t dim = k < 0 ? 1 : t->dims[k];
+        HONE_REJECT_IF(dim != 1 && dim != want[i], "the mask does not cover the keys");
+        s->p.mask_at[i] = dim == 1 ? 0 : step;
+        step *= dim;
+    }
+    return HONE_OK;
+}
+
+hone_status hone_prepare_attention(hone_prepare_ctx *c, void **state) {
+    attention_state *s = HONE_NEW(c->arena, attention_state);
+    const hone_node *n = c->node;
+    int64_t q[4], k[4], v[4];
+    if (!s)
+        return hone_fail(c->err, HONE_E_NOMEM, "no memory for a kernel");
+    hone_attention *p = &s->p;
+    HONE_REJECT_IF(!hone_is_f32(&c->in[IN_Q]) || !hone_is_f32(&c->in[IN_K]) ||
+                       !hone_is_f32(&c->in[IN_V]),
+                   "not float32");
+    HONE_REJECT_IF(is_given(c, IN_PAST_K) || is_given(c, IN_PAST_V) || is_given(c, IN_LENGTHS),
+                   "past state or key lengths");
+    for (int i = 1; i < c->n_out; ++i)
+        HONE_REJECT_IF(n->out[i], "more than one output");
+    HONE_REJECT_IF(hone_attr_int(n, "softmax_precision", HONE_DTYPE_F32) != HONE_DTYPE_F32,
+                   "softmax in another precision");
+    int64_t q_heads = hone_attr_int(n, "q_num_heads", 0),
+            kv_heads = hone_attr_int(n, "kv_num_heads", 0);
+    HONE_REJECT_IF(!split(&c->in[IN_Q], q_heads, q, p->q_at) ||
+                       !split(&c->in[IN_K], kv_heads, k, p->k_at) ||
+                       !split(&c->in[IN_V], kv_heads, v, p->v_at),
+                   "the inputs' shapes");
+    *p = (hone_attention){
+        .n_batch = q[0],
+        .n_heads = q[1],
+        .n_kv_heads = k[1],
+        .n_q = q[2],
+        .n_kv = k[2],
+        .size = q[3],
+        .v_size = v[3],
+        .q_at = {p->q_at[0], p->q_at[1], p->q_at[2]},
+        .k_at = {p->k_at[0], p->k_at[1], p->k_at[2]},
+        .v_at = {p->v_at[0], p->v_at[1], p->v_at[2]},
+        .softcap = hone_attr_float(n, "softcap", 0),
+        .causal = hone_attr_int(n, "is_causal", 0) != 0,
+        .left = hone_attr_int(n, "left_window_size", -1),
+        .right = hone_attr_int(n, "right_window_size", -1),
+    };
+    p->scale = hone_attr_float(n, "scale", 1.0f / sqrtf((float)q[3]));
+    HONE_REJECT_IF(hone_count(&c->out[0]) == 0 || k[2] == 0, "empty");
+    /* The result is laid out as the query is. */
+    int64_t y[4];
+    HONE_REJECT_IF(!split(&c->out[0], q_heads, y, p->y_at), "the output's shape");
+    HONE_TRY(set_mask(c, s));
+    s->fn = hone_vec()->attention;
+    s->n_tasks = hone_attention_tasks(p);
+    s->scratch_bytes = (hone_attention_scratch_bytes(p) + 63) / 64 * 64;
+    c->scratch_bytes = s->scratch_bytes * (size_t)c->n_threads + 64;
+    *state = s;
+    return HONE_OK;
+}
+
+typedef struct attention_job {
+    attention_state s;
+    unsigned char *scratch;
+} attention_job;
+
+static void attention_range(void *arg, int64_t begin, int64_t end, int worker) {
+    attention_job *j = arg;
+    j->s.fn(&j->s.p, begin, end, j->scratch + (size_t)worker * j->s.scratch_bytes);
+}
+
+hone_status hone_run_attention(hone_op_ctx *c) {
+    attention_job j = {.s = *(const attention_state *)c->state};
+    hone_attention *p = &j.s.p;
+    p->q = hone_in(c, IN_Q)->data;
+    p->k = hone_in(c, IN_K)->data;
+    p->v = hone_in(c, IN_V)->data;
+    p->y = hone_out(c, 0)->data;
+    if (j.s.has_mask && j.s.is_mask_bool)
+        p->mask_bool = hone_in(c, IN_MASK)->data;
+    else if (j.s.has_mask)
+        p->mask = hone_in(c, IN_MASK)->data;
+    j.scratch = hone_op_scratch(c, j.s.scratch_bytes * (size_t)hone_pool_threads(c->pool) + 64);
+    if (!j.scratch)
+        return HONE_E_NOMEM;
+    hone_parallel_range(c->pool, j.s.n_tasks, 1, attention_range, &j);
+    return HONE_OK;
+}
