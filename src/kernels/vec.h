@@ -14,6 +14,10 @@
 #include "kernels/softmax.h"
 #include "kernels/transpose.h"
 
+/** n rounds of multiply-adds on registers, for measuring the machine; returns how many there were.
+ * The result goes to *sink. */
+typedef int64_t hone_peak_fn(int64_t n, float *sink);
+
 /* No slot is NULL. Functions allocate nothing, keep no state, and take a range of their documented
  * unit; any split of the range over threads gives the same bits. Pointers need the alignment of
  * their elements only. */
@@ -37,6 +41,7 @@ typedef struct hone_vec_kernels {
     hone_dequantize_i8_fn *dequantize_i8;
     hone_quantize_u8_fn *quantize_u8;
     hone_quantize_i8_fn *quantize_i8;
+    hone_peak_fn *peak;
 } hone_vec_kernels;
 
 /** The best table for a level; never NULL. The CPU must support the level. */

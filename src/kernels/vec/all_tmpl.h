@@ -29,6 +29,8 @@
 
 #include "convert_tmpl.h"
 
+#include "peak_tmpl.h"
+
 const hone_vec_kernels VEC_TABLE = {
     .isa = VEC_ISA,
     .eltwise = ew_run,
@@ -52,4 +54,5 @@ const hone_vec_kernels VEC_TABLE = {
     .dequantize_i8 = dequantize_i8,
     .quantize_u8 = quantize_u8,
     .quantize_i8 = quantize_i8,
+    .peak = peak_run,
 };
