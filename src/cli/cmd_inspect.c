@@ -304,6 +304,38 @@ static void print_json(const cli_args *args, const hone_model *m, const facts *f
     cli_json_close(&j, '}');
 }
 
+/* ---- engines ----------------------------------------------------------------------------------
+ */
+
+/* What can be told of an engine file: multiply-accumulates are those of the model. */
+static int inspect_engine(const cli_args *args, const char *path) {
+    hone_error err = {.offset = -1};
+    hone_engine *e;
+    facts f = {.n_ops = 0};
+    if (hone_engine_load(path, &e, &err) != HONE_OK)
+        return cli_fail(&err, NULL);
+    const hone_graph *g = e->graph;
+    gather(&f, g);
+    qsort(f.ops, (size_t)f.n_ops, sizeof *f.ops, by_count);
+    if (args->json) {
+        cli_json j = {.to = stdout};
+        cli_json_open(&j, NULL, '{');
+        cli_json_text(&j, "file", path);
+        json_values(&j, "inputs", g, g->inputs, g->n_inputs);
+        json_values(&j, "outputs", g, g->outputs, g->n_outputs);
+        cli_json_int(&j, "nodes", f.n_nodes);
+        cli_json_int(&j, "weight_bytes", f.total_weight_bytes);
+        cli_json_close(&j, '}');
+    } else {
+        printf("%s: an engine, %d nodes, %s of weights\n\n", path, f.n_nodes,
+               cli_bytes((double)f.total_weight_bytes).s);
+        print_values("inputs", g, g->inputs, g->n_inputs, args->all);
+        print_values("outputs", g, g->outputs, g->n_outputs, true);
+    }
+    hone_engine_destroy(e);
+    return CLI_DONE;
+}
+
 /* ---- the verb ---------------------------------------------------------------------------------
  */
 
@@ -328,7 +360,9 @@ static int run(const cli_args *args) {
     hone_error err = {.offset = -1};
     hone_model *model;
     const char *path = args->files.item[0];
-    if (cli_model_open(path, &model, &err) != HONE_OK)
+    if (cli_is_engine(path))
+        return inspect_engine(args, path);
+    if (hone_model_open(path, &model, &err) != HONE_OK)
         return cli_fail(&err, path);
     hone_graph *fixed = hone_graph_clone(model->graph);
     hone_status status = fixed ? inspect(args, model, fixed, &err)
@@ -348,7 +382,8 @@ static const cli_option options[] = {
 
 const cli_verb cli_inspect = {
     .name = "inspect",
-    .usage = "hone inspect MODEL [--shape NAME=DIMS] [--graph FILE.dot|FILE.svg] [--json]",
+    .usage =
+        "hone inspect MODEL|FILE.hone [--shape NAME=DIMS] [--graph FILE.dot|FILE.svg] [--json]",
     .what = "show what is in a model\n\n"
             "Inputs and outputs, operators, parameters, multiply-accumulates (MACs), and bytes of\n"
             "weights and activations. Nodes are counted in canonical form, where old operator\n"

@@ -108,16 +108,20 @@ hone_status cli_build_options(const cli_args *args, int level, const cli_shapes 
 /* ---- opening ----------------------------------------------------------------------------------
  */
 
-hone_status cli_model_open(const char *path, hone_model **out, hone_error *err) {
+bool cli_is_engine(const char *path) {
     hone_file_map map;
-    *out = NULL;
-    HONE_TRY(hone_file_map_open(path, &map, err));
+    if (hone_file_map_open(path, &map, NULL) != HONE_OK)
+        return false;
     bool is_engine = hone_engine_is_file(map.data, map.n_bytes);
     hone_file_map_close(&map);
-    if (is_engine)
+    return is_engine;
+}
+
+hone_status cli_model_open(const char *path, hone_model **out, hone_error *err) {
+    *out = NULL;
+    if (cli_is_engine(path))
         return hone_fail(err, HONE_E_VERSION,
-                         "%s is an engine, not a model: give the model that it was built from; "
-                         "'hone profile' shows the engine's nodes",
+                         "%s is an engine, not a model: give the model that it was built from",
                          path);
     return hone_model_open(path, out, err);
 }

@@ -27,6 +27,8 @@ void cli_shapes_free(cli_shapes *shapes);
 HONE_NODISCARD hone_status cli_build_options(const cli_args *args, int level,
                                              const cli_shapes *shapes, cli_progress *progress,
                                              hone_build_options *out, hone_error *err);
+/** Is it an engine file? False when it cannot be read. */
+bool cli_is_engine(const char *path);
 /** As hone_model_open, with a clear word about engine files. */
 HONE_NODISCARD hone_status cli_model_open(const char *path, hone_model **out, hone_error *err);
 /** Open a model or engine file and make a session. */

@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "onnx/adapt.h"
+#include "onnx/names.h"
 #include "onnx/reader.h"
 
 #define CURE_DAMAGED "export the model again, or check it with onnx.checker: no runtime can read it"
@@ -66,15 +67,23 @@ static const reason reasons[] = {
      "export with another opset or other options, so that the node takes a form that hone has"},
 };
 
+typedef struct checker {
+    hone_findings *f;
+    hone_names failed; /* labels of nodes whose outputs are unknown because they failed */
+} checker;
+
 static void on_failure(void *arg, const hone_graph *g, const hone_node *n, const hone_error *err) {
+    checker *c = arg;
     const reason *r = &reasons[0];
     (void)g;
     for (size_t i = 0; i < sizeof reasons / sizeof reasons[0]; ++i) {
         if (reasons[i].status == err->code)
             r = &reasons[i];
     }
-    hone_findings_add(arg, HONE_ERROR, r->code, node_label(n), n->op_name, r->cure, "%s",
+    hone_findings_add(c->f, HONE_ERROR, r->code, node_label(n), n->op_name, r->cure, "%s",
                       err->message);
+    if (!hone_names_put(&c->failed, hone_text(node_label(n)), c))
+        return; /* out of memory: at worst a note too many */
 }
 
 /* ---- operators and types ----------------------------------------------------------------------
@@ -195,14 +204,16 @@ static void explain_dynamic(const hone_graph *g, const hone_node *n, const hone_
 }
 
 /* The nodes with which it starts: shapes known going in, unknown coming out. */
-static void check_dynamic(const hone_graph *g, const hone_node *n, hone_findings *f) {
+static void check_dynamic(const hone_graph *g, const hone_node *n, checker *c) {
+    if (hone_names_get(&c->failed, hone_text(node_label(n))))
+        return;
     for (int i = 0; i < n->n_in; ++i) {
         if (n->in[i] && is_unknown(&n->in[i]->type))
             return;
     }
     for (int i = 0; i < n->n_out; ++i) {
         if (n->out[i] && is_unknown(&n->out[i]->type)) {
-            explain_dynamic(g, n, n->out[i], f);
+            explain_dynamic(g, n, n->out[i], c->f);
             return;
         }
     }
@@ -267,33 +278,34 @@ static void check_declarations(const declarations *list, hone_findings *f) {
 /* ---- the whole --------------------------------------------------------------------------------
  */
 
-static void check_graph(const hone_graph *g, hone_findings *f) {
+static void check_graph(const hone_graph *g, checker *c) {
     for (int i = 0; i < g->n_nodes; ++i) {
         const hone_node *n = g->nodes[i];
         if (n->op) {
-            check_types(n, f);
-            check_dynamic(g, n, f);
+            check_types(n, c->f);
+            check_dynamic(g, n, c);
         } else {
-            check_operator(n, f);
+            check_operator(n, c->f);
         }
-        check_use(n, f);
+        check_use(n, c->f);
         for (int k = 0; k < n->n_attrs; ++k) {
             if (n->attrs[k].kind == HONE_ATTR_GRAPH)
-                check_graph(n->attrs[k].g, f);
+                check_graph(n->attrs[k].g, c);
         }
     }
 }
 
 static hone_status check_read(hone_graph *g, hone_findings *f, hone_error *err) {
     declarations list = {0};
+    checker c = {.f = f, .failed = {.arena = &f->arena}};
     if (!remember(g, &f->arena, &list))
         return hone_fail(err, HONE_E_NOMEM, "no memory for the check");
     HONE_TRY(hone_onnx_align(g, err));
-    HONE_TRY(hone_onnx_adapt_all(g, on_failure, f, err));
+    HONE_TRY(hone_onnx_adapt_all(g, on_failure, &c, err));
     if (hone_graph_index(g) != HONE_OK)
         return hone_fail(err, HONE_E_NOMEM, "no memory for the check");
     check_input_dims(g, f);
-    check_graph(g, f);
+    check_graph(g, &c);
     check_declarations(&list, f);
     return HONE_OK;
 }

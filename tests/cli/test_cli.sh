@@ -1,0 +1,169 @@
+#!/usr/bin/env bash
+# Every verb of the program on small models, wrong input and exit statuses.
+# usage: test_cli.sh PROGRAM DATA_FOLDER
+set -u
+hone=$1
+data=$2
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+model=$data/tiny_conv.onnx
+failures=0
+export NO_COLOR=1
+
+# expect STATUS WORD ARGUMENT...: the exit status, and an extended regular expression in the output.
+expect() {
+    local status=$1 word=$2
+    shift 2
+    "$hone" "$@" >"$tmp/out" 2>"$tmp/err"
+    local got=$?
+    if [ "$got" != "$status" ] || ! cat "$tmp/out" "$tmp/err" | grep -qE -- "$word"; then
+        failures=$((failures + 1))
+        echo "FAILED: hone $* (status $got, expected $status and '$word')"
+        head -5 "$tmp/out" "$tmp/err"
+    fi
+}
+
+# holds WHAT COMMAND...: a command that must succeed.
+holds() {
+    local what=$1
+    shift
+    if ! "$@"; then
+        failures=$((failures + 1))
+        echo "FAILED: $what"
+    fi
+}
+
+is_json() {
+    command -v python3 >/dev/null || return 0
+    python3 -m json.tool "$1" >/dev/null
+}
+
+# Help, misuse.
+expect 2 "usage: hone VERB"
+expect 0 "usage: hone VERB" help
+expect 2 "no verb" frobnicate
+expect 2 "no verb" help frobnicate
+for verb in inspect check optimize build run bench profile diff version; do
+    expect 0 "examples:" help $verb
+    expect 0 "usage: hone $verb" $verb --help
+    expect 2 "no option" $verb --frobnicate
+done
+for verb in inspect check optimize build run bench profile diff; do
+    expect 2 "is missing" $verb
+done
+expect 2 "needs an argument" run "$model" --threads
+expect 2 "not possible" run "$model" --threads many
+expect 2 "one argument too many" inspect "$model" "$model"
+expect 0 "^hone [0-9]+\." version
+expect 0 '"isa"' version --json
+
+# inspect
+expect 0 "image: float32\[batch,3,16,16\]" inspect "$model"
+expect 0 "counted at image=4x3x16x16" inspect "$model" --shape image=4x3x16x16
+expect 0 '"macs": 129184' inspect "$model" --json --graph "$tmp/g.svg"
+holds "inspect --json" is_json "$tmp/out"
+holds "a picture" grep -q "</svg>" "$tmp/g.svg"
+expect 0 "14 nodes" inspect "$model" --graph "$tmp/g.dot"
+holds "a dot file" grep -q "^digraph" "$tmp/g.dot"
+expect 1 "ends in .dot or .svg" inspect "$model" --graph "$tmp/g.png"
+expect 1 "no input" inspect "$model" --shape nothing=1
+expect 1 "has rank" inspect "$model" --shape image=1x3
+expect 1 "cannot open" inspect "$tmp/absent.onnx"
+expect 1 "next: hone check" inspect "$data/bad_names.onnx"
+
+# check
+expect 0 "0 errors" check "$model"
+expect 1 "4 errors, 1 warnings" check "$data/bad_nodes.onnx"
+for reason in shape-conflict type-conflict unsupported-operator unsupported-type stale-shape \
+    dynamic-shape; do
+    holds "reason $reason" grep -q "\[$reason\]" "$tmp/out"
+done
+expect 1 '"reason": "unsupported-type"' check "$data/bad_nodes.onnx" --json
+holds "check --json" is_json "$tmp/out"
+expect 1 "3 errors" check "$data/bad_names.onnx"
+head -c 3000 "$model" >"$tmp/cut.onnx"
+expect 1 "\[malformed\]" check "$tmp/cut.onnx"
+
+# optimize
+expect 0 "verified on random inputs" optimize "$model" -o "$tmp/small.onnx"
+expect 0 "0 errors" check "$tmp/small.onnx"
+expect 0 "fold_constants" optimize --list-passes
+expect 0 '"verified": true' optimize "$model" -o "$tmp/small.onnx" --passes remove_dead --json
+holds "optimize --json" is_json "$tmp/out"
+expect 0 "not verified" optimize "$model" -o "$tmp/none.onnx" --stop-at 0 --no-verify
+expect 1 "no pass is called" optimize "$model" -o "$tmp/x.onnx" --passes frobnicate
+expect 2 "-o OUT.onnx" optimize "$model"
+expect 1 "cannot|No such" optimize "$model" -o "$tmp/absent/x.onnx"
+
+# build, and engines as input
+expect 0 "activations need" build "$model" -o "$tmp/tiny.hone" --shape image=1x3x16x16:2x3x16x16:4x3x16x16
+expect 0 "a/Conv +Conv" build "$model" -o "$tmp/fixed.hone" --shape image=2x3x16x16 --explain
+expect 0 '"arena_bytes"' build "$model" -o "$tmp/fixed.hone" --json --explain
+holds "build --json" is_json "$tmp/out"
+expect 1 "over the limit" build "$model" -o "$tmp/x.hone" --max-ram 1k
+expect 1 "not of the form" build "$model" -o "$tmp/x.hone" --shape image=1xx3
+expect 1 "off, quick or full" build "$model" -o "$tmp/x.hone" --tune hard
+expect 2 "not possible" build "$model" -o "$tmp/x.hone" --max-ram lots
+expect 0 "an engine" inspect "$tmp/tiny.hone"
+expect 1 "is an engine" optimize "$tmp/tiny.hone" -o "$tmp/x.onnx"
+expect 1 "outside the engine's profile" run "$tmp/tiny.hone" --input random --shape image=5x3x16x16
+
+# run
+expect 0 "scores: float32\[3,10\]" run "$model" --input image=random --shape image=3x3x16x16 \
+    --output-dir "$tmp/out1"
+holds "one file an output" test -s "$tmp/out1/scores.npy"
+holds "no folders from names" test -s "$tmp/out1/scores_raw.npy"
+expect 0 "scores" run "$tmp/tiny.hone" --input image=random --shape image=3x3x16x16 \
+    --output-dir "$tmp/out2"
+holds "the engine file computes the same" cmp -s "$tmp/out1/scores.npy" "$tmp/out2/scores.npy"
+expect 0 '"run_ms"' run "$model" --input zeros --json
+holds "run --json" is_json "$tmp/out"
+expect 1 "input image is missing" run "$model"
+expect 1 "with one of the inputs: image" run "$model" --input picture=random
+expect 1 "cannot open" run "$model" --input image="$tmp/absent.npy"
+expect 1 "the model wants" run "$model" --input image="$tmp/out1/scores.npy"
+expect 1 "input image" run "$model" --input image="$model"
+
+# Values through files: what one run writes another reads.
+expect 0 "y" optimize "$model" -o "$tmp/same.onnx"
+if command -v python3 >/dev/null && python3 -c "import numpy" 2>/dev/null; then
+    python3 -c "
+import numpy as np
+x = np.random.default_rng(0).normal(size=(2, 3, 16, 16)).astype(np.float32)
+np.save('$tmp/x.npy', x)
+np.savez_compressed('$tmp/x.npz', image=x)"
+    expect 0 "float32\[2,10\]" run "$model" --input image="$tmp/x.npy" --output-dir "$tmp/a"
+    expect 0 "float32\[2,10\]" run "$model" --input "$tmp/x.npz" --output-dir "$tmp/b"
+    holds "npy and npz give the same" cmp -s "$tmp/a/scores.npy" "$tmp/b/scores.npy"
+fi
+
+# bench, profile
+expect 0 "runs per second" bench "$model" --seconds 0.05 --threads 1
+expect 0 '"throughput_per_s"' bench "$model" --seconds 0.05 --level 0 --json
+holds "bench --json" is_json "$tmp/out"
+for key in p50_ms p90_ms p99_ms mean_ms min_ms load_ms first_run_ms peak_rss_bytes arena_bytes \
+    threads precision; do
+    holds "bench: $key" grep -q "\"$key\"" "$tmp/out"
+done
+expect 1 "level 7" bench "$model" --level 7
+expect 0 "of peak" profile "$model" --runs 2 --trace "$tmp/trace.json"
+holds "a trace" is_json "$tmp/trace.json"
+holds "trace events" grep -q '"traceEvents"' "$tmp/trace.json"
+expect 0 '"peak_gflops"' profile "$tmp/tiny.hone" --runs 2 --json
+holds "profile --json" is_json "$tmp/out"
+
+# diff
+expect 0 "0 beyond tolerance" diff "$model" --level-a 0 --level-b 2
+expect 0 "a/conv" diff "$model" "$tmp/same.onnx" --all
+expect 0 '"compared"' diff "$model" --level-a 0 --json
+holds "diff --json" is_json "$tmp/out"
+expect 2 "needs two levels" diff "$model"
+expect 1 "first beyond tolerance: b/conv" diff "$model" "$data/tiny_conv_changed.onnx"
+expect 0 "0 beyond tolerance" diff "$model" "$data/tiny_conv_changed.onnx" --rtol 10 --atol 10
+expect 1 "an input 'x' that" diff "$model" "$data/../fuzz/corpus/onnx/old_ops.onnx"
+
+if [ $failures != 0 ]; then
+    echo "$failures checks failed"
+    exit 1
+fi
+echo "all checks passed"

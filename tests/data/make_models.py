@@ -1,0 +1,136 @@
+"""Write the small models that tests read. usage: make_models.py [FOLDER]
+
+tiny_conv.onnx     two convolutions with batch norm, a shape subgraph and a dynamic batch
+tiny_conv_changed.onnx   the same with another weight in the second convolution
+bad_nodes.onnx     an unknown operator, a shape conflict, a type conflict, a wrong type, a stale
+                   declaration, a data-dependent shape
+bad_names.onnx     two undefined values and one that is defined twice
+"""
+
+from __future__ import annotations
+
+import pathlib
+import sys
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+OPSET = [helper.make_opsetid("", 17)]
+
+
+def weights(rng: np.random.Generator, name: str, *shape: int) -> onnx.TensorProto:
+    """Small random weights."""
+    return numpy_helper.from_array(rng.normal(0, 0.3, shape).astype(np.float32), name)
+
+
+def batch_norm(rng: np.random.Generator, name: str, channels: int) -> list[onnx.TensorProto]:
+    """Scale, bias, mean and variance."""
+    make = [rng.uniform(0.5, 1.5, channels), rng.normal(0, 0.1, channels)] * 2
+    make[3] = rng.uniform(0.5, 1.5, channels)
+    parts = ["scale", "bias", "mean", "var"]
+    return [
+        numpy_helper.from_array(values.astype(np.float32), f"{name}.{part}")
+        for part, values in zip(parts, make)
+    ]
+
+
+def block(name: str, source: str, stride: int) -> list[onnx.NodeProto]:
+    """Convolution, batch norm, ReLU."""
+    norm = [f"{name}.{part}" for part in ("scale", "bias", "mean", "var")]
+    return [
+        helper.make_node("Conv", [source, f"{name}.w", f"{name}.b"], [f"{name}/conv"],
+                         name=f"{name}/Conv", kernel_shape=[3, 3], pads=[1, 1, 1, 1],
+                         strides=[stride, stride]),
+        helper.make_node("BatchNormalization", [f"{name}/conv", *norm], [f"{name}/bn"],
+                         name=f"{name}/BatchNorm"),
+        helper.make_node("Relu", [f"{name}/bn"], [f"{name}/relu"], name=f"{name}/Relu"),
+    ]
+
+
+def tiny_conv() -> onnx.ModelProto:
+    """image [batch, 3, 16, 16] -> probabilities [batch, 10]."""
+    rng = np.random.default_rng(1)
+    constants = [
+        weights(rng, "a.w", 8, 3, 3, 3), weights(rng, "a.b", 8), *batch_norm(rng, "a", 8),
+        weights(rng, "b.w", 16, 8, 3, 3), weights(rng, "b.b", 16), *batch_norm(rng, "b", 16),
+        weights(rng, "fc.w", 16, 10), weights(rng, "fc.b", 10),
+        numpy_helper.from_array(np.array(0, np.int64), "zero"),
+        numpy_helper.from_array(np.array([0], np.int64), "axis"),
+        numpy_helper.from_array(np.array([-1], np.int64), "rest"),
+    ]
+    nodes = [
+        *block("a", "image", 1),
+        *block("b", "a/relu", 2),
+        helper.make_node("GlobalAveragePool", ["b/relu"], ["pool"], name="pool"),
+        helper.make_node("Shape", ["pool"], ["shape"], name="shape"),
+        helper.make_node("Gather", ["shape", "zero"], ["n"], name="gather"),
+        helper.make_node("Unsqueeze", ["n", "axis"], ["n1"], name="unsqueeze"),
+        helper.make_node("Concat", ["n1", "rest"], ["to"], name="concat", axis=0),
+        helper.make_node("Reshape", ["pool", "to"], ["flat"], name="flatten"),
+        helper.make_node("Gemm", ["flat", "fc.w", "fc.b"], ["scores/raw"], name="fc"),
+        helper.make_node("Softmax", ["scores/raw"], ["scores"], name="softmax"),
+    ]
+    graph = helper.make_graph(
+        nodes, "tiny_conv",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, 16, 16])],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["batch", 10]),
+         helper.make_tensor_value_info("scores/raw", TensorProto.FLOAT, ["batch", 10])],
+        constants)
+    return helper.make_model(graph, opset_imports=OPSET, ir_version=8, producer_name="hone-tests",
+                             producer_version="1")
+
+
+def tiny_conv_changed() -> onnx.ModelProto:
+    """tiny_conv with twice the weights b.w."""
+    model = tiny_conv()
+    for tensor in model.graph.initializer:
+        if tensor.name == "b.w":
+            tensor.CopyFrom(numpy_helper.from_array(2 * numpy_helper.to_array(tensor), "b.w"))
+    return model
+
+
+def bad_nodes() -> onnx.ModelProto:
+    """Every node but two has something wrong with it."""
+    nodes = [
+        helper.make_node("Relu", ["x"], ["r"], name="stale"),
+        helper.make_node("Blur", ["x"], ["b"], name="blur", domain="example.test"),
+        helper.make_node("Add", ["x", "y"], ["s"], name="sum"),
+        helper.make_node("Add", ["x", "i"], ["m"], name="mixed"),
+        helper.make_node("Sin", ["i"], ["si"], name="sine"),
+        helper.make_node("NonZero", ["x"], ["nz"], name="nonzero"),
+    ]
+    info = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        nodes, "bad_nodes",
+        [info("x", TensorProto.FLOAT, [2, 3]), info("y", TensorProto.FLOAT, [2, 4]),
+         info("i", TensorProto.INT64, [2, 3])],
+        [info(name, TensorProto.FLOAT, None) for name in ("b", "s", "m")]
+        + [info("r", TensorProto.FLOAT, [2, 5]), info("si", TensorProto.INT64, None),
+           info("nz", TensorProto.INT64, None)])
+    opsets = [*OPSET, helper.make_opsetid("example.test", 1)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=8)
+
+
+def bad_names() -> onnx.ModelProto:
+    """Names that the reader cannot resolve."""
+    nodes = [
+        helper.make_node("Add", ["x", "nowhere"], ["a"], name="first"),
+        helper.make_node("Mul", ["a", "missing"], ["b"], name="second"),
+        helper.make_node("Relu", ["x"], ["a"], name="third"),
+    ]
+    info = helper.make_tensor_value_info
+    graph = helper.make_graph(nodes, "bad_names", [info("x", TensorProto.FLOAT, [2])],
+                              [info("b", TensorProto.FLOAT, [2])])
+    return helper.make_model(graph, opset_imports=OPSET, ir_version=8)
+
+
+def main() -> None:
+    """Write all of them."""
+    folder = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else pathlib.Path(__file__).parent
+    for make in (tiny_conv, tiny_conv_changed, bad_nodes, bad_names):
+        (folder / f"{make.__name__}.onnx").write_bytes(make().SerializeToString())
+
+
+if __name__ == "__main__":
+    main()
