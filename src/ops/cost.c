@@ -73,10 +73,43 @@ static int64_t macs_attention(const hone_node *n, const hone_type *types) {
     return 2 * count(q) * k->dims[k->rank - 2];
 }
 
-static const struct {
+/* Lowered nodes: channels last, weights packed, so that sizes come from the attributes. */
+static int64_t kernel_size(const hone_node *n) {
+    const int64_t *kernel;
+    int rank = hone_attr_ints(n, "kernel", &kernel);
+    return hone_dims_count(kernel, 0, rank);
+}
+
+static int64_t macs_lowered_conv(const hone_node *n, const hone_type *types) {
+    const hone_type *x = type_of(n->in[0], types);
+    int64_t out = count(type_of(n->out[0], types)), group = hone_attr_int(n, "group", 1);
+    if (out < 0 || x->rank < 1 || x->dims[x->rank - 1] < 0 || group < 1)
+        return -1;
+    return out * kernel_size(n) * (x->dims[x->rank - 1] / group);
+}
+
+static int64_t macs_lowered_deconv(const hone_node *n, const hone_type *types) {
+    int64_t in = count(type_of(n->in[0], types));
+    return in < 0 ? -1 : in * kernel_size(n) * hone_attr_int(n, "out_channels", 0);
+}
+
+static int64_t macs_lowered_gemm(const hone_node *n, const hone_type *types) {
+    int64_t out = count(type_of(n->out[0], types));
+    return out < 0 ? -1 : out * hone_attr_int(n, "k", 0);
+}
+
+typedef struct cost_row {
     const char *op;
     int64_t (*macs)(const hone_node *n, const hone_type *types);
-} cost_table[] = {
+} cost_row;
+
+static const cost_row lowered_table[] = {
+    {"Conv", macs_lowered_conv},
+    {"ConvTranspose", macs_lowered_deconv},
+    {"Gemm", macs_lowered_gemm},
+};
+
+static const cost_row cost_table[] = {
     {"Conv", macs_conv},
     {"ConvInteger", macs_conv},
     {"DeformConv", macs_conv},
@@ -96,9 +129,13 @@ static const struct {
 };
 
 int64_t hone_node_macs(const hone_node *n, const hone_type *types) {
-    for (size_t i = 0; i < sizeof cost_table / sizeof cost_table[0]; ++i) {
-        if (strcmp(cost_table[i].op, n->op_name) == 0)
-            return n->n_in >= 2 && n->n_out >= 1 ? cost_table[i].macs(n, types) : 0;
+    bool is_lowered = strcmp(n->domain, "hone") == 0;
+    const cost_row *table = is_lowered ? lowered_table : cost_table;
+    size_t n_rows = is_lowered ? sizeof lowered_table / sizeof lowered_table[0]
+                               : sizeof cost_table / sizeof cost_table[0];
+    for (size_t i = 0; i < n_rows; ++i) {
+        if (strcmp(table[i].op, n->op_name) == 0)
+            return n->n_in >= 2 && n->n_out >= 1 ? table[i].macs(n, types) : 0;
     }
     return 0;
 }
