@@ -1,4 +1,5 @@
 /* hone bench: latency distribution and throughput. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -75,8 +76,8 @@ static hone_status measure(hone_session *s, timing *t, double seconds, hone_erro
 
 /* Nearest rank. */
 static double percentile(const timing *t, double p) {
-    size_t rank = (size_t)(p * (double)t->n / 100.0);
-    return t->ms[rank < t->n ? rank : t->n - 1];
+    size_t rank = (size_t)ceil(p * (double)t->n / 100.0);
+    return t->ms[rank > 0 ? rank - 1 : 0];
 }
 
 static long long peak_rss_bytes(void) {

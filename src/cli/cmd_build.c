@@ -6,8 +6,9 @@
 #include "cli/options_def.h"
 #include "cli/subject.h"
 
+/* A packed node names the kernel that it was packed for. */
 static const char *kernel_of(const hone_node *n) {
-    return n->impl ? n->impl->name : "reference";
+    return n->impl ? hone_attr_string(n, "kernel_name", n->impl->name) : "reference";
 }
 
 static void explain_rows(const hone_graph *g, int depth, cli_table *t, cli_json *j) {

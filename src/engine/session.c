@@ -6,6 +6,7 @@
 
 #include "base/cpu.h"
 #include "engine/internal.h"
+#include "kernels/vec.h"
 #include "ops/cost.h"
 
 struct hone_session {
@@ -216,8 +217,10 @@ static void describe_shapes(const hone_node *n, const hone_frame *frame, char *b
         const hone_value *v = i < n->n_in ? n->in[i] : n->out[i - n->n_in];
         const hone_tensor *t = v ? hone_frame_value(frame, v->id) : NULL;
         const char *gap = i == n->n_in ? " -> " : i ? ", " : "";
-        at += (size_t)snprintf(buf + at, size - at, "%s", gap);
-        for (int d = 0; t && t->kind == HONE_KIND_TENSOR && d < t->rank && at < size; ++d)
+        bool is_tensor = t && t->kind == HONE_KIND_TENSOR;
+        const char *other = !v || !t ? "-" : !is_tensor ? "?" : t->rank == 0 ? "[]" : "";
+        at += (size_t)snprintf(buf + at, size - at, "%s%s", gap, other);
+        for (int d = 0; is_tensor && d < t->rank && at < size; ++d)
             at += (size_t)snprintf(buf + at, size - at, "%s%" PRId64, d ? "x" : "", t->dims[d]);
     }
 }
@@ -233,6 +236,13 @@ static int64_t touched_bytes(const hone_node *n, const hone_frame *frame) {
     return total;
 }
 
+/* A packed node names the kernel that it was packed for. */
+static const char *kernel_of(const hone_step *step) {
+    if (!step->impl)
+        return "reference";
+    return hone_attr_string(step->node, "kernel_name", step->impl->name);
+}
+
 static void on_step(void *arg, const hone_plan *plan, const hone_step *step, int depth,
                     int64_t start_ns, int64_t end_ns, const hone_frame *frame) {
     hone_session *s = arg;
@@ -241,8 +251,8 @@ static void on_step(void *arg, const hone_plan *plan, const hone_step *step, int
         hone_profile_entry e = {
             .node = n->name,
             .op = n->op_name,
-            .kernel = step->impl ? step->impl->name : "reference",
-            .isa = step->impl ? hone_isa_name(hone_cpu_isa()) : "c",
+            .kernel = kernel_of(step),
+            .isa = step->impl ? hone_isa_name(hone_vec_kernels_for(hone_cpu_isa())->isa) : "c",
             .origin = n->origin,
             .depth = depth,
             .start_ns = start_ns,
