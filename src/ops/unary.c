@@ -401,13 +401,43 @@ hone_status hone_infer_dropout(hone_infer_ctx *c) {
     return HONE_OK;
 }
 
-/* SplitMix64 (Steele, Lea, Flood 2014): a counter-based generator, so that element i of a seeded
- * mask does not depend on how the work is split. */
-static uint64_t random_bits(uint64_t seed, uint64_t i) {
-    uint64_t z = seed + (i + 1) * 0x9e3779b97f4a7c15u;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
+/* MT19937 (Matsumoto and Nishimura 1998): the generator behind the masks in ONNX's test data,
+ * seeded and turned into doubles of 53 bits as its authors do. */
+enum { MT_WORDS = 624, MT_SHIFT = 397 };
+
+typedef struct twister {
+    uint32_t word[MT_WORDS];
+    int at;
+} twister;
+
+static void twister_seed(twister *t, uint32_t seed) {
+    t->word[0] = seed;
+    for (uint32_t i = 1; i < MT_WORDS; ++i)
+        t->word[i] = 1812433253u * (t->word[i - 1] ^ (t->word[i - 1] >> 30)) + i;
+    t->at = MT_WORDS;
+}
+
+static void twister_refill(twister *t) {
+    for (int i = 0; i < MT_WORDS; ++i) {
+        uint32_t y = (t->word[i] & 0x80000000u) | (t->word[(i + 1) % MT_WORDS] & 0x7fffffffu);
+        t->word[i] = t->word[(i + MT_SHIFT) % MT_WORDS] ^ (y >> 1) ^ (y & 1 ? 0x9908b0dfu : 0);
+    }
+    t->at = 0;
+}
+
+static uint32_t twister_next(twister *t) {
+    if (t->at == MT_WORDS)
+        twister_refill(t);
+    uint32_t y = t->word[t->at++];
+    y ^= y >> 11;
+    y ^= (y << 7) & 0x9d2c5680u;
+    y ^= (y << 15) & 0xefc60000u;
+    return y ^ (y >> 18);
+}
+
+static double twister_uniform(twister *t) {
+    uint32_t a = twister_next(t) >> 5, b = twister_next(t) >> 6;
+    return ((double)a * 67108864.0 + (double)b) / 9007199254740992.0;
 }
 
 hone_status hone_ref_dropout(hone_op_ctx *c) {
@@ -425,10 +455,11 @@ hone_status hone_ref_dropout(hone_op_ctx *c) {
             memset(mask->data, 1, (size_t)n);
         return copy_through(c);
     }
-    uint64_t seed = (uint64_t)hone_attr_int(c->node, "seed", 0);
+    twister random;
+    twister_seed(&random, (uint32_t)hone_attr_int(c->node, "seed", 0));
     double scale = ratio < 1 ? 1 / (1 - ratio) : 0;
     for (int64_t i = 0; i < n; ++i) {
-        bool keep = (double)(random_bits(seed, (uint64_t)i) >> 11) * 0x1p-53 >= ratio;
+        bool keep = twister_uniform(&random) >= ratio;
         double x = hone_load_f64(in->dtype, in->data, i);
         hone_store_f64(out->dtype, out->data, i, keep ? x * scale : 0);
         if (mask)
