@@ -64,11 +64,41 @@ def copy_case(folder: pathlib.Path, case: object) -> None:
         shutil.copytree(data, folder / f"set_{index}", dirs_exist_ok=True)
 
 
+def dummy_input(info: onnx.ValueInfoProto) -> np.ndarray:
+    """The deterministic input of the light models, as onnx.backend.test.runner defines it: counted
+    values, scaled to [0, 1)."""
+    shape = tuple(dim.dim_value for dim in info.type.tensor_type.shape.dim)
+    n = int(np.prod(shape))
+    return (np.arange(n).reshape(shape) / n).astype(np.float32)
+
+
+def write_light(out: pathlib.Path) -> int:
+    """The light models come with an expected output each; their input is made."""
+    source = pathlib.Path(onnx.__file__).parent / "backend/test/data/light"
+    models = sorted(source.glob("*.onnx"))
+    for path in models:
+        data = out / path.stem / "set_0"
+        data.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, data.parent / "model.onnx")
+        (data.parent / "tolerance").write_text("0.001 1e-07\n")
+        graph = onnx.load(path).graph
+        weights = {tensor.name for tensor in graph.initializer}
+        inputs = [info for info in graph.input if info.name not in weights]
+        for i, info in enumerate(inputs):
+            blob = numpy_helper.from_array(dummy_input(info)).SerializeToString()
+            (data / f"input_{i}.pb").write_bytes(blob)
+        shutil.copy(path.with_name(f"{path.stem}_output_0.pb"), data / "output_0.pb")
+    return len(models)
+
+
 def main() -> None:
     if len(sys.argv) < 2:
         sys.exit(__doc__)
     out = pathlib.Path(sys.argv[1])
     for kind in sys.argv[2:] or KINDS:
+        if kind == "light":
+            print(f"light: {write_light(out / kind)} cases")
+            continue
         cases = load_model_tests(kind=kind) if kind != "node" else node_cases()
         failed = 0
         for case in cases:
