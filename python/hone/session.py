@@ -1,0 +1,232 @@
+"""Engines and sessions, in the manner of ONNX Runtime."""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+from ._native import MAX_RANK, BuildOptions, HoneError, IoInfo, ShapeRange, call, lib
+from ._values import Holder, to_python, type_name
+
+PathLike: TypeAlias = "str | os.PathLike[str]"
+#: A size, or its least, usual and greatest value.
+Dim: TypeAlias = int | tuple[int, int, int]
+
+_TUNE = {"off": 0, "quick": 1, "full": 2}
+
+
+@dataclasses.dataclass(frozen=True)
+class NodeArg:
+    """An input or output of a model."""
+
+    name: str
+    #: Sizes; the name of a dynamic dim, or None; None as a whole when the rank is not known.
+    shape: list[int | str | None] | None
+    #: ``tensor(float)`` and so on, as ONNX writes it.
+    type: str
+    #: The input may be left out.
+    optional: bool = False
+
+
+@dataclasses.dataclass
+class SessionOptions:
+    """How to build and run a model."""
+
+    intra_op_num_threads: int = 0  #: 0: as many as the process may use
+    optimize: int = 2  #: 0: none, 1: graph passes, 2: and kernels
+    tune: str = "off"  #: time candidate kernels: "off", "quick" or "full"
+    exact: bool = False  #: leave out Winograd and other reformulations of arithmetic
+    max_ram_bytes: int = 0  #: refuse to plan more activations than this; 0: no limit
+    passes: str | None = None  #: comma-separated list of passes to run; None: all
+    keep_defaults: bool = False  #: inputs with a default stay inputs
+    #: sizes of dynamic inputs: the name, and a Dim for each of its dims
+    shapes: Mapping[str, Sequence[Dim]] = dataclasses.field(default_factory=dict)
+
+
+def _shape_range(name: str, dims: Sequence[Dim]) -> ShapeRange:
+    if len(dims) > MAX_RANK:
+        raise ValueError(f"shapes: {name} has {len(dims)} dims, at most {MAX_RANK} are possible")
+    result = ShapeRange(input=name.encode(), rank=len(dims))
+    for i, dim in enumerate(dims):
+        bounds = (dim, dim, dim) if isinstance(dim, int) else tuple(dim)
+        if len(bounds) != 3:
+            raise ValueError(f"shapes: dim {i} of {name} is neither a size nor (min, opt, max)")
+        result.min[i], result.opt[i], result.max[i] = bounds
+    return result
+
+
+def _native_options(options: SessionOptions) -> BuildOptions:
+    if options.tune not in _TUNE:
+        raise ValueError(f"tune is {options.tune!r}; it can be {', '.join(_TUNE)}")
+    native = BuildOptions()
+    lib.hone_build_options_init(ctypes.byref(native))
+    native.optimize = options.optimize
+    native.tune = _TUNE[options.tune]
+    native.n_threads = options.intra_op_num_threads
+    native.max_ram_bytes = options.max_ram_bytes
+    native.is_exact = options.exact
+    native.keeps_defaults = options.keep_defaults
+    native.passes = options.passes.encode() if options.passes is not None else None
+    if options.shapes:
+        ranges = [_shape_range(name, dims) for name, dims in options.shapes.items()]
+        native.shapes = (ShapeRange * len(ranges))(*ranges)
+        native.n_shapes = len(ranges)
+    return native
+
+
+class _Engine:
+    """hone_engine, and the model and bytes it may refer to."""
+
+    def __init__(self, source: PathLike | bytes, options: SessionOptions) -> None:
+        self.handle = ctypes.c_void_p()
+        self._model = ctypes.c_void_p()
+        self._bytes = source if isinstance(source, bytes) else b""
+        native = _native_options(options)
+        if isinstance(source, bytes):
+            pointer = ctypes.cast(ctypes.c_char_p(self._bytes), ctypes.c_void_p)
+            call("hone_model_parse", pointer, len(source), None, ctypes.byref(self._model))
+            call("hone_engine_build", self._model, native, ctypes.byref(self.handle))
+        else:
+            call("hone_engine_open", os.fsencode(source), native, ctypes.byref(self.handle))
+
+    def __del__(self) -> None:
+        lib.hone_engine_destroy(self.handle)
+        lib.hone_model_destroy(self._model)
+
+    def describe(self, which: str) -> list[NodeArg]:
+        """which: "input" or "output"."""
+        result = []
+        info = IoInfo()
+        for i in range(getattr(lib, f"hone_engine_{which}_count")(self.handle)):
+            getattr(lib, f"hone_engine_{which}")(self.handle, i, ctypes.byref(info))
+            result.append(_node_arg(info))
+        return result
+
+
+def _node_arg(info: IoInfo) -> NodeArg:
+    shape: list[int | str | None] | None = None
+    if info.rank >= 0:
+        shape = []
+        for d in range(info.rank):
+            label = info.dim_names[d]
+            unknown = label.decode("utf-8", "replace") if label else None
+            shape.append(info.dims[d] if info.dims[d] >= 0 else unknown)
+    name = info.name.decode("utf-8", "replace")
+    return NodeArg(name, shape, type_name(info.kind, info.dtype), info.is_optional)
+
+
+class _NativeSession:
+    """hone_session: for one thread at a time."""
+
+    def __init__(self, engine: _Engine, n_threads: int) -> None:
+        self._engine = engine  # lives as long as the session
+        self.handle = ctypes.c_void_p()
+        call("hone_session_create", engine.handle, n_threads, ctypes.byref(self.handle))
+
+    def __del__(self) -> None:
+        lib.hone_session_destroy(self.handle)
+
+
+class InferenceSession:
+    """A model made ready to run. Threads may share it: each call runs in memory of its own.
+
+    Args:
+        path_or_bytes: a model (.onnx) or engine file, or the bytes of a model.
+        sess_options: how to build and run it.
+        threads: short for ``SessionOptions(intra_op_num_threads=threads)``.
+    """
+
+    def __init__(
+        self,
+        path_or_bytes: PathLike | bytes,
+        sess_options: SessionOptions | None = None,
+        *,
+        threads: int | None = None,
+    ) -> None:
+        options = sess_options or SessionOptions()
+        if threads is not None:
+            options = dataclasses.replace(options, intra_op_num_threads=threads)
+        self._threads = options.intra_op_num_threads
+        self._engine = _Engine(path_or_bytes, options)
+        self._inputs = self._engine.describe("input")
+        self._outputs = self._engine.describe("output")
+        self._lock = threading.Lock()
+        self._idle = [_NativeSession(self._engine, self._threads)]
+
+    def get_inputs(self) -> list[NodeArg]:
+        """The inputs, in the model's order."""
+        return list(self._inputs)
+
+    def get_outputs(self) -> list[NodeArg]:
+        """The outputs, in the model's order."""
+        return list(self._outputs)
+
+    @contextmanager
+    def _session(self) -> Iterator[_NativeSession]:
+        with self._lock:
+            session = self._idle.pop() if self._idle else None
+        if session is None:
+            session = _NativeSession(self._engine, self._threads)
+        try:
+            yield session
+        finally:
+            with self._lock:
+                self._idle.append(session)
+
+    def _indices(self, names: Sequence[str] | None) -> list[int]:
+        known = [o.name for o in self._outputs]
+        if names is None:
+            return list(range(len(known)))
+        for name in names:
+            if name not in known:
+                raise HoneError(f"there is no output '{name}'; there are {', '.join(known)}")
+        return [known.index(name) for name in names]
+
+    def run(self, output_names: Sequence[str] | None, input_feed: Mapping[str, Any]) -> list[Any]:
+        """Run the model.
+
+        Args:
+            output_names: outputs to return; None: all.
+            input_feed: a value for each input, by name. Contiguous numpy arrays are not copied.
+
+        Returns:
+            The outputs: arrays, lists (sequences), dicts (maps) or None (empty optionals).
+        """
+        indices = self._indices(output_names)
+        known = [i.name for i in self._inputs]
+        for name in input_feed:
+            if name not in known:
+                raise HoneError(f"there is no input '{name}'; there are {', '.join(known)}")
+        held = []  # memory the library reads during the run
+        with self._session() as session:
+            for i, name in enumerate(known):
+                tensor = None
+                if input_feed.get(name) is not None:
+                    held.append(Holder(input_feed[name], name))
+                    tensor = ctypes.byref(held[-1].tensor)
+                call("hone_session_set_input", session.handle, i, tensor)
+            call("hone_session_run", session.handle)
+            return [to_python(lib.hone_session_output(session.handle, i).contents) for i in indices]
+
+    @property
+    def arena_bytes(self) -> int:
+        """Bytes of planned activations and scratch memory of the sessions that are idle now."""
+        with self._lock:
+            return sum(lib.hone_session_arena_bytes(s.handle) for s in self._idle)
+
+
+def build(model: PathLike | bytes, output: PathLike, **options: Any) -> None:
+    """Optimise a model for this machine and write it as an engine file.
+
+    Args:
+        model: a model file, or its bytes.
+        output: the engine file to write.
+        **options: fields of SessionOptions.
+    """
+    engine = _Engine(model, SessionOptions(**options))
+    call("hone_engine_save", engine.handle, os.fsencode(output))

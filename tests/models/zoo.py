@@ -1,0 +1,98 @@
+"""Networks written out here: what torchvision, timm and transformers do not have."""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+from torch import nn
+
+
+def conv_block(n_in: int, n_out: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(n_in, n_out, 3, stride=stride, padding=1, bias=False),
+        nn.BatchNorm2d(n_out),
+        nn.ReLU(),
+    )
+
+
+class UNet(nn.Module):
+    """Four levels down and up with skips; 32 channels at the top."""
+
+    def __init__(self, base: int = 32, n_classes: int = 2) -> None:
+        super().__init__()
+        widths = [base << i for i in range(5)]
+        pair = lambda a, b: nn.Sequential(conv_block(a, b), conv_block(b, b))  # noqa: E731
+        self.down = nn.ModuleList(pair(a, b) for a, b in zip([3, *widths], widths))
+        self.up = nn.ModuleList(nn.ConvTranspose2d(2 * w, w, 2, stride=2) for w in widths[-2::-1])
+        self.merge = nn.ModuleList(pair(2 * w, w) for w in widths[-2::-1])
+        self.pool = nn.MaxPool2d(2)
+        self.last = nn.Conv2d(base, n_classes, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        skips = []
+        for i, block in enumerate(self.down):
+            x = block(self.pool(x) if i else x)
+            skips.append(x)
+        for up, merge, skip in zip(self.up, self.merge, skips[-2::-1]):
+            x = merge(torch.cat([up(x), skip], 1))
+        return self.last(x)
+
+
+class Detector(nn.Module):
+    """One grid of boxes, decoded, filtered by score and by non-maximum suppression."""
+
+    def __init__(self, n_classes: int = 4) -> None:
+        super().__init__()
+        widths = [3, 16, 32, 64, 64]
+        self.body = nn.Sequential(*(conv_block(a, b, 2) for a, b in itertools.pairwise(widths)))
+        self.head = nn.Conv2d(64, 5 + n_classes, 1)
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        import torchvision  # noqa: F401  (registers the operator)
+
+        y = self.head(self.body(image))[0].flatten(1).transpose(0, 1)
+        side = image.shape[-1] // 16
+        cell = torch.arange(side * side)
+        xy = torch.stack([cell % side, cell // side], 1) + torch.sigmoid(y[:, :2])
+        half = torch.exp(y[:, 2:4].clamp(-4, 4)) * 0.7
+        boxes = torch.cat([xy - half, xy + half], 1) * 16
+        score, label = (torch.sigmoid(y[:, 4:5]) * torch.softmax(y[:, 5:], 1)).max(1)
+        kept = torch.ops.torchvision.nms(boxes, score, 0.5)
+        return boxes[kept], score[kept], label[kept]
+
+
+class BiLstm(nn.Module):
+    """Two bidirectional LSTM layers over word vectors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(1000, 64)
+        self.lstm = nn.LSTM(64, 96, num_layers=2, bidirectional=True, batch_first=True)
+        self.tag = nn.Linear(192, 12)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        return self.tag(self.lstm(self.embed(tokens))[0])
+
+
+class WaveStack(nn.Module):
+    """Strided 1-d convolutions over raw sound, group norm, GELU; a transformer layer on top."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        n_in = 1
+        for kernel, stride in ((10, 5), (3, 2), (3, 2), (3, 2), (2, 2)):
+            layers += [nn.Conv1d(n_in, 128, kernel, stride, bias=False)]
+            layers += [nn.GroupNorm(128, 128)] if n_in == 1 else []
+            layers += [nn.GELU()]
+            n_in = 128
+        self.features = nn.Sequential(*layers)
+        self.position = nn.Conv1d(128, 128, 16, padding=8, groups=8)
+        self.norm = nn.LayerNorm(128)
+        self.layer = nn.TransformerEncoderLayer(128, 4, 256, batch_first=True, dropout=0.0)
+
+    def forward(self, sound: torch.Tensor) -> torch.Tensor:
+        x = self.features(sound)
+        x = x + nn.functional.gelu(self.position(x)[..., :-1])
+        return self.layer(self.norm(x.transpose(1, 2)))
