@@ -3,6 +3,7 @@
 #include "cli/picture.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +13,9 @@ typedef struct box {
     const char *op, *name;
     char type[96]; /* of what leaves it */
     int row;
-    double x; /* in columns */
+    double x;    /* in columns */
+    bool is_fed; /* depends on a graph input */
+    int latest;  /* the row above its first consumer */
 } box;
 
 typedef struct edge {
@@ -38,6 +41,7 @@ static bool link(picture *p, const hone_value *v, int to) {
     edge e = {p->maker[v->id], to};
     int row = p->boxes[e.from].row + 1;
     p->boxes[to].row = row > p->boxes[to].row ? row : p->boxes[to].row;
+    p->boxes[to].is_fed |= p->boxes[e.from].is_fed;
     return HONE_PUSH(&p->arena, p->edges, p->n_edges, p->cap_edges, e);
 }
 
@@ -55,7 +59,7 @@ static bool link_captures(picture *p, const hone_graph *g, const hone_node *n, i
 static box *new_box(picture *p, const hone_graph *g, const char *op, const char *name,
                     const hone_value *out) {
     box *b = &p->boxes[p->n_boxes++];
-    *b = (box){.op = op, .name = name};
+    *b = (box){.op = op, .name = name, .latest = INT_MAX};
     if (out)
         hone_type_describe(g, &out->type, b->type, sizeof b->type);
     return b;
@@ -66,7 +70,7 @@ static bool fill(picture *p, const hone_graph *g) {
         if (g->inputs[i]->initial) /* a weight, as old exporters write them */
             continue;
         p->maker[g->inputs[i]->id] = p->n_boxes;
-        new_box(p, g, "input", g->inputs[i]->name, g->inputs[i]);
+        new_box(p, g, "input", g->inputs[i]->name, g->inputs[i])->is_fed = true;
     }
     for (int i = 0; i < g->n_nodes; ++i) {
         const hone_node *n = g->nodes[i];
@@ -92,13 +96,33 @@ static bool fill(picture *p, const hone_graph *g) {
     return true;
 }
 
+static void settle(box *b) {
+    if (!b->is_fed && b->latest < INT_MAX)
+        b->row = b->latest;
+}
+
+/* What depends on constants only moves down to where it is used. Edges are in the order of the
+ * boxes that they lead to, so that from the end on a box's consumers come before it. */
+static void sink_constants(picture *p) {
+    for (int i = p->n_edges - 1; i >= 0; --i) {
+        box *from = &p->boxes[p->edges[i].from], *to = &p->boxes[p->edges[i].to];
+        settle(to);
+        from->latest = to->row - 1 < from->latest ? to->row - 1 : from->latest;
+    }
+    for (int i = 0; i < p->n_boxes; ++i)
+        settle(&p->boxes[i]);
+}
+
 static bool create(picture *p, const hone_graph *g) {
     hone_arena_init(&p->arena, 0);
     p->boxes = HONE_NEW_ARRAY(&p->arena, box, g->n_inputs + g->n_nodes + g->n_outputs + 1);
     p->maker = HONE_NEW_ARRAY(&p->arena, int, g->n_values + 1);
     for (int i = 0; p->maker && i < g->n_values; ++i)
         p->maker[i] = -1;
-    return p->boxes && p->maker && fill(p, g);
+    if (!p->boxes || !p->maker || !fill(p, g))
+        return false;
+    sink_constants(p);
+    return true;
 }
 
 /* ---- columns ----------------------------------------------------------------------------------
