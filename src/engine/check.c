@@ -102,7 +102,8 @@ static const hone_op_def *same_name(const char *name) {
 static void check_operator(const hone_node *n, hone_findings *f) {
     const char *domain = n->domain[0] ? n->domain : "ai.onnx";
     const hone_op_def *other = same_name(n->op_name);
-    const char *cure = "write the node with standard operators, or export with another opset";
+    const char *cure =
+        "write the node with operators of docs/operators.md, or export with another opset";
     if (other)
         hone_findings_add(f, HONE_ERROR, "unsupported-operator", node_label(n), n->op_name, cure,
                           "operator %s of domain %s is not supported; domain %s has one",

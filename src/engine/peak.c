@@ -4,7 +4,7 @@
 
 #include "kernels/vec.h"
 
-enum { TRIALS = 5, TRIAL_NS = 10000000, MAX_WORKERS = 1024 };
+enum { TRIALS = 20, TRIAL_NS = 4000000, MAX_WORKERS = 1024 };
 
 typedef struct trial {
     hone_peak_fn *fn;
