@@ -148,7 +148,8 @@ static hone_status build(hone_engine *e, const hone_model *model, const hone_bui
             e->graph, &(hone_pass_options){.only = o->passes, .stop_at = o->stop_at}, err));
     progress(o, 0.4, "lowering");
     if (o->optimize >= 2)
-        HONE_TRY(hone_cpu_lower(e->graph, o->is_exact, err));
+        HONE_TRY(hone_cpu_lower(e->graph, &(hone_lower_options){.is_exact = o->is_exact, .tune = o->tune},
+                                err));
     if (hone_graph_index(e->graph) != HONE_OK)
         return hone_fail(err, HONE_E_NOMEM, "no memory to index the graph");
     progress(o, 1.0, "done");

@@ -2,13 +2,14 @@
 #ifndef HONE_BACKEND_CPU_FUSE_H
 #define HONE_BACKEND_CPU_FUSE_H
 
-#include "ir/op.h"
+#include "backend/cpu/lower.h"
 
 /** MatMul and Gemm with constant weights become hone.Gemm. */
 HONE_NODISCARD hone_status hone_cpu_lower_gemm(hone_graph *g, hone_error *err);
 /** Bias, residual addition and activation behind hone.Conv and hone.Gemm move into them. */
 HONE_NODISCARD hone_status hone_cpu_fuse_epilogues(hone_graph *g, hone_error *err);
 /** Choose a kernel for every hone.Conv and hone.Gemm and pack its weights for it. */
-HONE_NODISCARD hone_status hone_cpu_pack(hone_graph *g, bool is_exact, hone_error *err);
+HONE_NODISCARD hone_status hone_cpu_pack(hone_graph *g, const hone_lower_options *o,
+                                         hone_error *err);
 
 #endif

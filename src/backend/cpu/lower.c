@@ -17,22 +17,22 @@ static void choose_kernels(hone_graph *g) {
     }
 }
 
-static hone_status lower_graph(hone_graph *g, bool is_exact, hone_error *err) {
+static hone_status lower_graph(hone_graph *g, const hone_lower_options *options, hone_error *err) {
     for (int i = 0; i < g->n_nodes; ++i) {
         const hone_node *n = g->nodes[i];
         for (int k = 0; k < n->n_attrs; ++k) {
             if (n->attrs[k].kind == HONE_ATTR_GRAPH)
-                HONE_TRY(lower_graph(n->attrs[k].g, is_exact, err));
+                HONE_TRY(lower_graph(n->attrs[k].g, options, err));
         }
     }
     HONE_TRY(hone_cpu_layout(g, err));
     HONE_TRY(hone_cpu_lower_gemm(g, err));
     HONE_TRY(hone_cpu_fuse_epilogues(g, err));
-    return hone_cpu_pack(g, is_exact, err);
+    return hone_cpu_pack(g, options, err);
 }
 
-hone_status hone_cpu_lower(hone_graph *g, bool is_exact, hone_error *err) {
-    HONE_TRY(lower_graph(g, is_exact, err));
+hone_status hone_cpu_lower(hone_graph *g, const hone_lower_options *options, hone_error *err) {
+    HONE_TRY(lower_graph(g, options, err));
     choose_kernels(g);
     return HONE_OK;
 }

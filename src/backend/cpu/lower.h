@@ -5,6 +5,12 @@
 
 #include "ir/op.h"
 
-HONE_NODISCARD hone_status hone_cpu_lower(hone_graph *g, bool is_exact, hone_error *err);
+typedef struct hone_lower_options {
+    bool is_exact;  /* no kernels that reorder arithmetic, such as Winograd's */
+    hone_tune tune; /* off: the default kernels; else the candidates are timed */
+} hone_lower_options;
+
+HONE_NODISCARD hone_status hone_cpu_lower(hone_graph *g, const hone_lower_options *options,
+                                          hone_error *err);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include "backend/cpu/fuse.h"
 #include "backend/cpu/problem.h"
+#include "backend/cpu/tune.h"
 #include "kernels/deconv.h"
 
 /* Where the kernels find weight (o, i, ky, kx) in ONNX's layouts. */
@@ -42,10 +43,26 @@ static hone_status reorder_deconv(hone_graph *g, const hone_node *n, const hone_
     return HONE_OK;
 }
 
-static hone_status pack_node(hone_graph *g, hone_node *n, bool is_exact, hone_error *err) {
+enum { MAX_CANDIDATES = 16 };
+
+/* The kernel that the default order puts first, or the fastest by measurement. */
+static const hone_conv_kernel *choose(const hone_conv *p, const hone_lower_options *o,
+                                      hone_tuner *tuner) {
+    const hone_conv_kernel *list[MAX_CANDIDATES];
+    int n = hone_conv_candidates(p, hone_cpu_isa(), o->is_exact, list, MAX_CANDIDATES);
+    if (n == 0)
+        return NULL;
+    /* A lower level's version of a kernel is never faster: compare within the best level only. */
+    int n_level = 1;
+    while (n_level < n && list[n_level]->isa == list[0]->isa)
+        ++n_level;
+    return o->tune == HONE_TUNE_OFF ? list[0] : hone_tune_conv(tuner, p, list, n_level);
+}
+
+static hone_status pack_node(hone_graph *g, hone_node *n, const hone_lower_options *o,
+                             hone_tuner *tuner, hone_error *err) {
     hone_conv p;
     hone_conv_weights w;
-    const hone_conv_kernel *kernel;
     bool is_deconv = hone_is_lowered(n, "ConvTranspose");
     HONE_TRY(hone_nominal_problem(n, &n->in[HONE_IN_X]->type, &p, err));
     if (is_deconv) {
@@ -55,7 +72,8 @@ static hone_status pack_node(hone_graph *g, hone_node *n, bool is_exact, hone_er
     } else {
         w = weights_of(n, &p);
     }
-    if (hone_conv_candidates(&p, hone_cpu_isa(), is_exact, &kernel, 1) < 1)
+    const hone_conv_kernel *kernel = choose(&p, o, tuner);
+    if (!kernel)
         return hone_fail(err, HONE_E_UNSUPPORTED, "no kernel takes this convolution");
     int64_t count = (int64_t)(kernel->packed_bytes(&p) / sizeof(float));
     hone_tensor *t = HONE_NEW(g->arena, hone_tensor);
@@ -78,12 +96,13 @@ static bool is_packable(const hone_node *n) {
            hone_is_lowered(n, "ConvTranspose");
 }
 
-hone_status hone_cpu_pack(hone_graph *g, bool is_exact, hone_error *err) {
+hone_status hone_cpu_pack(hone_graph *g, const hone_lower_options *o, hone_error *err) {
+    hone_tuner tuner = {.arena = g->arena};
     for (int i = 0; i < g->n_nodes; ++i) {
         hone_node *n = g->nodes[i];
         if (!is_packable(n))
             continue;
-        hone_status status = pack_node(g, n, is_exact, err);
+        hone_status status = pack_node(g, n, o, &tuner, err);
         if (status != HONE_OK)
             return hone_fail_node(err, status, n->name, n->op_name);
     }
