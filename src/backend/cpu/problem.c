@@ -61,14 +61,37 @@ hone_status hone_problem(const hone_node *n, const hone_type *x, const hone_type
 
 enum { LIKELY_SIZE = 56, LIKELY_ROWS = 128 };
 
+/* Input channels as the weight has them: the input's type may leave them open. */
+static int64_t weight_channels(const hone_node *n) {
+    const hone_tensor *w = n->in[HONE_IN_WEIGHT]->constant;
+    if (hone_is_lowered(n, "ConvTranspose"))
+        return w->dims[0];
+    return w->dims[1] * hone_attr_int(n, "group", 1);
+}
+
+/* A size for an open spatial axis that the window fits into. */
+static int64_t likely_size(const hone_node *n, int axis) {
+    const int64_t *kernel, *dilation;
+    int axes = hone_attr_ints(n, "kernel", &kernel);
+    bool has_axis = axis < axes && hone_attr_ints(n, "dilations", &dilation) == axes;
+    int64_t reach = has_axis ? kernel[axis] * dilation[axis] : 0;
+    return reach > LIKELY_SIZE ? reach : LIKELY_SIZE;
+}
+
 hone_status hone_nominal_problem(const hone_node *n, const hone_type *x, hone_conv *p,
                                  hone_error *err) {
-    hone_type in = *x, out = *x;
+    hone_type in = *x, out;
     bool is_gemm = hone_is_lowered(n, "Gemm");
-    for (int i = 0; i < in.rank; ++i) {
-        if (in.dims[i] < 0)
-            in.dims[i] = i == 0 ? 1 : is_gemm ? LIKELY_ROWS : LIKELY_SIZE;
+    int last = in.rank - 1;
+    if (is_gemm)
+        in.dims[last] = hone_attr_int(n, "k", 0);
+    else
+        in.dims[last] = weight_channels(n);
+    for (int i = 0; i < last; ++i) {
+        if (in.dims[i] <= 0)
+            in.dims[i] = i == 0 ? 1 : is_gemm ? LIKELY_ROWS : likely_size(n, i - 1);
     }
+    out = in;
     if (is_gemm)
         return hone_problem(n, &in, &in, p, err);
     hone_infer_ctx c = {.node = n, .n_in = 1, .n_out = 1, .in = &in, .out = &out, .err = err};
