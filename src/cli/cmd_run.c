@@ -101,7 +101,7 @@ static int run(const cli_args *args) {
     hone_status status = cli_subject_set_inputs(&s, args, CLI_FILL_NONE, &err);
     int64_t start = cli_now_ns();
     if (status == HONE_OK)
-        status = hone_session_run(s.session, &err);
+        status = cli_subject_run(&s, &err);
     double ms = (double)(cli_now_ns() - start) * 1e-6;
     if (status == HONE_OK)
         status = write_outputs(&s, args, ms, &err);

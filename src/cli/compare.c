@@ -123,9 +123,16 @@ typedef struct recorder {
     cli_comparison *c;
     hone_names rows; /* name -> index + 1 */
     double rtol, atol;
+    cli_progress progress;
+    int n_seen, n_expected; /* values computed, nodes of both graphs */
     hone_status status;
     hone_error *err;
 } recorder;
+
+static void show_progress(recorder *r) {
+    double fraction = (double)++r->n_seen / (r->n_expected + 1);
+    cli_progress_show(&r->progress, fraction < 1 ? fraction : 1, "comparing");
+}
 
 static void drop_tensor(void *t) {
     hone_tensor_release(t);
@@ -149,6 +156,7 @@ static cli_compared *add_row(recorder *r, const char *name, const hone_tensor *v
 /* A body that runs many times computes a name many times: the first one counts. */
 static void record(void *arg, const char *name, const hone_tensor *value) {
     recorder *r = arg;
+    show_progress(r);
     if (r->status != HONE_OK || !value || hone_names_get(&r->rows, hone_text(name)))
         return;
     cli_compared *row = add_row(r, name, value);
@@ -173,6 +181,7 @@ static void compare_row(recorder *r, cli_compared *row, const hone_tensor *value
 
 static void check(void *arg, const char *name, const hone_tensor *value) {
     recorder *r = arg;
+    show_progress(r);
     cli_compared *row = find_row(r, name);
     if (row && value && !row->is_compared)
         compare_row(r, row, value);
@@ -236,8 +245,13 @@ hone_status cli_compare_runs(cli_subject *a, cli_subject *b, double rtol, double
     hone_arena_init(&out->arena, 0);
     recorder r = {.c = out, .rows = {.arena = &out->arena}, .rtol = rtol, .atol = atol, .err = err};
     HONE_TRY(share_inputs(a, b, err));
-    HONE_TRY(run_watched(a, record, &r));
-    HONE_TRY(run_watched(b, check, &r));
+    r.n_expected = a->engine->graph->n_nodes + b->engine->graph->n_nodes;
+    cli_progress_start(&r.progress);
+    hone_status status = run_watched(a, record, &r);
+    if (status == HONE_OK)
+        status = run_watched(b, check, &r);
+    cli_progress_end(&r.progress);
+    HONE_TRY(status);
     HONE_TRY(compare_outputs(&r, a, b));
     count_rows(out);
     return HONE_OK;

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* ---- shapes -----------------------------------------------------------------------------------
  */
@@ -159,6 +160,30 @@ hone_status cli_subject_from_model(cli_subject *s, const cli_args *args, const h
 hone_status cli_subject_open(cli_subject *s, const cli_args *args, const char *path, int level,
                              hone_error *err) {
     return cli_subject_from_model(s, args, NULL, path, level, err);
+}
+
+typedef struct run_progress {
+    cli_progress progress;
+    int n_seen, n_nodes;
+} run_progress;
+
+static void count_value(void *arg, const char *name, const hone_tensor *value) {
+    run_progress *p = arg;
+    (void)value;
+    double fraction = (double)++p->n_seen / (p->n_nodes + 1);
+    cli_progress_show(&p->progress, fraction < 1 ? fraction : 1, name);
+}
+
+hone_status cli_subject_run(cli_subject *s, hone_error *err) {
+    run_progress p = {.n_nodes = s->engine->graph->n_nodes};
+    if (!isatty(fileno(stderr)))
+        return hone_session_run(s->session, err);
+    cli_progress_start(&p.progress);
+    hone_session_set_watch(s->session, count_value, &p);
+    hone_status status = hone_session_run(s->session, err);
+    hone_session_set_watch(s->session, NULL, NULL);
+    cli_progress_end(&p.progress);
+    return status;
 }
 
 void cli_subject_close(cli_subject *s) {

@@ -39,6 +39,8 @@ HONE_NODISCARD hone_status cli_subject_from_model(cli_subject *s, const cli_args
                                                   const hone_model *model, const char *path,
                                                   int level, hone_error *err);
 void cli_subject_close(cli_subject *s);
+/** One run, with a progress bar when it takes long and somebody watches. */
+HONE_NODISCARD hone_status cli_subject_run(cli_subject *s, hone_error *err);
 
 /** What inputs that no --input names get. */
 typedef enum cli_fill {
