@@ -124,12 +124,27 @@ static bool known_contents(hone_graph *g, const hone_node *n) {
     return true;
 }
 
+/* CastLike reads no more of its second input than the type: once that is known, it is a Cast. */
+static bool plain_cast(hone_graph *g, hone_node *n) {
+    if (!hone_is(n, "CastLike") || n->n_in != 2 || !n->in[1] ||
+        n->in[1]->type.kind != HONE_KIND_TENSOR || n->in[1]->type.dtype == HONE_DTYPE_NONE)
+        return false;
+    const hone_op_def *cast = hone_op_find("", "Cast");
+    if (!cast || !hone_attr_set_int(g, n, "to", n->in[1]->type.dtype))
+        return false;
+    n->op = cast;
+    n->op_name = cast->name;
+    n->n_in = 1;
+    return true;
+}
+
 hone_status hone_pass_fold_constants(hone_graph *g, int *n_changes, hone_error *err) {
     hone_arena temp;
     hone_arena_init(&temp, 0);
     hone_status status = HONE_OK;
     for (int i = 0; i < g->n_nodes && status == HONE_OK; ++i) {
         hone_node *n = g->nodes[i];
+        *n_changes += plain_cast(g, n);
         bool done = known_contents(g, n);
         if (!done && is_foldable(n) && is_small_enough(n))
             status = fold_node(g, n, &temp, &done);

@@ -72,3 +72,93 @@ int hone_const_ints(const hone_value *v, int64_t *out, int max) {
         out[i] = hone_load_i64(v->constant->dtype, v->constant->data, i);
     return (int)n;
 }
+
+bool hone_same_shape(const hone_type *a, const hone_type *b) {
+    if (a->kind != HONE_KIND_TENSOR || b->kind != HONE_KIND_TENSOR || a->rank < 0 ||
+        a->rank != b->rank)
+        return false;
+    for (int i = 0; i < a->rank; ++i) {
+        if (!hone_same_dim(a->dims[i], b->dims[i]))
+            return false;
+    }
+    return true;
+}
+
+bool hone_transpose_perm(const hone_node *n, int64_t perm[HONE_MAX_RANK], int *rank) {
+    const int64_t *given;
+    int n_perm = hone_attr_ints(n, "perm", &given);
+    *rank = n_perm ? n_perm : n->in[0]->type.rank;
+    if (*rank < 0 || *rank > HONE_MAX_RANK)
+        return false;
+    for (int i = 0; i < *rank; ++i) {
+        perm[i] = n_perm ? given[i] : *rank - 1 - i;
+        if (perm[i] < 0 || perm[i] >= *rank)
+            return false;
+    }
+    return true;
+}
+
+static bool take_apart(hone_value *v, const hone_value *base, hone_product *p, bool is_root) {
+    double c;
+    bool may_open = v != base && (base || is_root || hone_used_once(v));
+    hone_node *mul = may_open ? hone_made_by(v, "Mul") : NULL;
+    hone_node *div = may_open ? hone_made_by(v, "Div") : NULL;
+    hone_node *power = may_open && base ? hone_made_by(v, "Pow") : NULL;
+    if (hone_const_scalar(v, &c)) {
+        p->constant *= c;
+        return true;
+    }
+    if (mul)
+        return take_apart(mul->in[0], base, p, false) && take_apart(mul->in[1], base, p, false);
+    if (div && hone_const_scalar(div->in[1], &c) && c != 0) {
+        p->constant /= c;
+        return take_apart(div->in[0], base, p, false);
+    }
+    int n = 1;
+    if (power && power->in[0] == base && hone_const_scalar(power->in[1], &c) &&
+        (c == 2.0 || c == 3.0)) {
+        n = (int)c;
+        v = power->in[0];
+    }
+    for (int i = 0; i < n; ++i) {
+        if (p->n == HONE_MAX_FACTORS)
+            return false;
+        p->factor[p->n++] = v;
+    }
+    return true;
+}
+
+bool hone_product_of(hone_value *v, const hone_value *base, hone_product *p) {
+    *p = (hone_product){.constant = 1};
+    return take_apart(v, base, p, true);
+}
+
+hone_value *hone_alias_of(hone_value *const *alias, hone_value *v) {
+    while (alias[v->id])
+        v = alias[v->id];
+    return v;
+}
+
+static void alias_captures(const hone_graph *sub, hone_value *const *alias) {
+    for (int i = 0; i < sub->n_values; ++i) {
+        hone_value *v = sub->values[i];
+        if (v->outer)
+            v->outer = hone_alias_of(alias, hone_value_mutable(v->outer));
+    }
+}
+
+void hone_alias_apply(hone_graph *g, hone_value *const *alias) {
+    for (int i = 0; i < g->n_nodes; ++i) {
+        hone_node *n = g->nodes[i];
+        for (int k = 0; k < n->n_in; ++k) {
+            if (n->in[k])
+                n->in[k] = hone_alias_of(alias, n->in[k]);
+        }
+        for (int k = 0; k < n->n_attrs; ++k) {
+            const hone_attr *a = &n->attrs[k];
+            int n_graphs = a->kind == HONE_ATTR_GRAPH ? 1 : a->kind == HONE_ATTR_GRAPHS ? a->n : 0;
+            for (int s = 0; s < n_graphs; ++s)
+                alias_captures(a->kind == HONE_ATTR_GRAPH ? a->g : a->graphs[s], alias);
+        }
+    }
+}

@@ -35,6 +35,36 @@ int hone_position(const hone_graph *g, const hone_node *n);
  */
 hone_node *hone_replace_node(hone_graph *g, hone_node *last, const char *domain, const char *name,
                              hone_value *const *in, int n_in);
+/** Both tensors' dims are known to be equal, symbols included. */
+bool hone_same_shape(const hone_type *a, const hone_type *b);
+/** Both dims are known and equal. */
+static inline bool hone_same_dim(int64_t a, int64_t b) {
+    return a == b && a != HONE_DIM_UNKNOWN;
+}
+/** Both are tensors of one known element type. */
+static inline bool hone_same_dtype(const hone_type *a, const hone_type *b) {
+    return a->kind == HONE_KIND_TENSOR && b->kind == HONE_KIND_TENSOR && a->dtype == b->dtype &&
+           a->dtype != HONE_DTYPE_NONE;
+}
+/** perm of a Transpose; false when its rank is not known. */
+bool hone_transpose_perm(const hone_node *n, int64_t perm[HONE_MAX_RANK], int *rank);
+
+/** A product taken apart: Mul, and Div and Neg by way of the constant. */
+enum { HONE_MAX_FACTORS = 8 };
+typedef struct hone_product {
+    double constant;
+    int n;
+    hone_value *factor[HONE_MAX_FACTORS];
+} hone_product;
+/** Take v apart. `base` (may be NULL) is never taken apart, and Pow(base, n) counts as n factors;
+ * without a base only values used once are. False when it has too many factors. */
+bool hone_product_of(hone_value *v, const hone_value *base, hone_product *p);
+
+/** Many values at once become others: alias[id] is what the value has become, NULL: itself. */
+hone_value *hone_alias_of(hone_value *const *alias, hone_value *v);
+/** Node inputs and captures follow; graph outputs stay. */
+void hone_alias_apply(hone_graph *g, hone_value *const *alias);
+
 /** Constant ints of v (rank <= 1): count or -1. */
 int hone_const_ints(const hone_value *v, int64_t *out, int max);
 
