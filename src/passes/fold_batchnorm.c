@@ -260,10 +260,12 @@ static hone_value *channel_constant(hone_rewriter *r, const double *x, int64_t n
 }
 
 static bool split_batchnorm(hone_rewriter *r) {
+    if (!hone_is(r->node, "BatchNormalization"))
+        return false;
     const hone_type *x = &r->node->in[0]->type;
     affine f;
-    if (!hone_is(r->node, "BatchNormalization") || x->kind != HONE_KIND_TENSOR || x->rank < 2 ||
-        !hone_dtype_in(x->dtype, HONE_T_FLOAT) || !read_batchnorm(r, &f))
+    if (x->kind != HONE_KIND_TENSOR || x->rank < 2 || !hone_dtype_in(x->dtype, HONE_T_FLOAT) ||
+        !read_batchnorm(r, &f))
         return false;
     hone_value *a = channel_constant(r, f.a, f.n), *d = channel_constant(r, f.d, f.n);
     hone_node *mul =
