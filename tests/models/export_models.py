@@ -166,23 +166,34 @@ MODELS: dict[str, Entry] = {
 }
 
 
-def shake_statistics(model: nn.Module) -> None:
-    """Batch norms of a fresh model are the identity, which would hide mistakes in folding them."""
+def settle(model: nn.Module, inputs: dict[str, torch.Tensor]) -> None:
+    """Give a fresh model what training would, so that its outputs say something.
+
+    Batch norms take the statistics of noise, which keeps signals from vanishing, and random scales;
+    layers that start at zero become random.
+    """
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            nn.init.uniform_(module.running_mean, -0.1, 0.1)
-            nn.init.uniform_(module.running_var, 0.6, 1.4)
-            nn.init.uniform_(module.weight, 0.8, 1.2)
-            nn.init.uniform_(module.bias, -0.1, 0.1)
+        if isinstance(module, nn.Linear) and not module.weight.any():
+            nn.init.normal_(module.weight, std=0.02)
+    if norms:
+        for norm in norms:
+            norm.momentum = 1.0
+            nn.init.uniform_(norm.weight, 0.8, 1.2)
+            nn.init.uniform_(norm.bias, -0.1, 0.1)
+        model.train()
+        model(*(torch.randn(4, *x.shape[1:]) for x in inputs.values()))
+    model.eval()
 
 
 def export(name: str, is_dynamo: bool, path: pathlib.Path) -> None:
     entry = MODELS[name]
     torch.manual_seed(7)
     torch.backends.mha.set_fastpath_enabled(False)  # its fused operator has no ONNX form
-    model = entry.make().eval()
-    shake_statistics(model)
+    model = entry.make()
     inputs = entry.inputs()
+    with torch.no_grad():
+        settle(model, inputs)
     options: dict[str, Any] = {
         "input_names": list(inputs),
         "output_names": list(entry.outputs),
@@ -213,7 +224,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--only", choices=("old", "dynamo"))
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     unknown = set(args.names) - set(MODELS)
     if unknown:
         parser.error(f"unknown models: {', '.join(sorted(unknown))}; known: {', '.join(MODELS)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import torch
+import torchvision  # noqa: F401  (registers the operator nms)
 from torch import nn
 
 
@@ -49,8 +50,6 @@ class Detector(nn.Module):
         self.head = nn.Conv2d(64, 5 + n_classes, 1)
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        import torchvision  # noqa: F401  (registers the operator)
-
         y = self.head(self.body(image))[0].flatten(1).transpose(0, 1)
         side = image.shape[-1] // 16
         cell = torch.arange(side * side)
@@ -76,7 +75,7 @@ class BiLstm(nn.Module):
 
 
 class WaveStack(nn.Module):
-    """Strided 1-d convolutions over raw sound, group norm, GELU; a transformer layer on top."""
+    """Strided 1-d convolutions over raw sound, group norm, GELU; an attention block on top."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -90,9 +89,16 @@ class WaveStack(nn.Module):
         self.features = nn.Sequential(*layers)
         self.position = nn.Conv1d(128, 128, 16, padding=8, groups=8)
         self.norm = nn.LayerNorm(128)
-        self.layer = nn.TransformerEncoderLayer(128, 4, 256, batch_first=True, dropout=0.0)
+        self.qkv = nn.Linear(128, 384)
+        self.mix = nn.Linear(128, 128)
 
     def forward(self, sound: torch.Tensor) -> torch.Tensor:
         x = self.features(sound)
         x = x + nn.functional.gelu(self.position(x)[..., :-1])
-        return self.layer(self.norm(x.transpose(1, 2)))
+        x = x.transpose(1, 2)
+        heads = (
+            part.reshape(x.shape[0], -1, 4, 32).transpose(1, 2)
+            for part in self.qkv(self.norm(x)).chunk(3, 2)
+        )
+        y = nn.functional.scaled_dot_product_attention(*heads)
+        return x + self.mix(y.transpose(1, 2).flatten(2))
