@@ -156,6 +156,30 @@ static bool fold(planner *p, const hone_node *n, const node_view *v) {
     return ok;
 }
 
+/* Integers that inference knows though the inputs' contents are not known: Shape of a value whose
+ * type is, and what follows from it. */
+static bool fold_contents(planner *p, const hone_node *n, const node_view *v) {
+    const hone_type *t = &v->out[0];
+    if (n->n_out != 1 || !n->out[0] || !t->contents || !hone_type_is_static(t) || t->rank > 1 ||
+        (t->dtype != HONE_DTYPE_I64 && t->dtype != HONE_DTYPE_I32) ||
+        hone_dims_count(t->dims, 0, t->rank) != t->n_contents)
+        return false;
+    for (int i = 0; i < t->n_contents; ++i) {
+        if (t->contents[i] < 0)
+            return false; /* a number that cannot be told from an open dim */
+    }
+    hone_tensor *keep = HONE_NEW(&p->plan->arena, hone_tensor);
+    void *data = HONE_NEW_ARRAY(&p->plan->arena, int64_t, t->n_contents);
+    if (!keep || !data)
+        return false;
+    for (int i = 0; i < t->n_contents; ++i)
+        hone_store_i64(t->dtype, data, i, t->contents[i]);
+    *keep = hone_tensor_view(t->dtype, t->rank, t->dims, data);
+    p->value[n->out[0]->id] = keep;
+    p->plan->types[n->out[0]->id] = hone_type_of(keep);
+    return true;
+}
+
 static hone_status prepare(planner *p, hone_step *step, const node_view *v) {
     const hone_node *n = step->node;
     if (!n->impl || p->options->reference)
@@ -200,7 +224,7 @@ static hone_status plan_node(planner *p, const hone_node *n) {
     hone_status status = n->op->infer(&c);
     if (status != HONE_OK)
         return hone_fail_node(p->err, status, n->name, n->op_name);
-    if (fold(p, n, &v))
+    if (fold_contents(p, n, &v) || fold(p, n, &v))
         return HONE_OK;
     hone_step *step = &p->plan->steps[p->plan->n_steps++];
     step->node = n;
