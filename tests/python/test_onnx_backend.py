@@ -23,6 +23,10 @@ KNOWN = {
 }
 
 
+#: The runner takes len() of its elements, which are scalars.
+NOT_COMPARABLE = {"test_loop16_seq_none"}
+
+
 class OneThread(hone.backend.HoneBackend):
     """The cases are tiny."""
 
@@ -36,7 +40,7 @@ def node_cases() -> type[unittest.TestCase]:
     cases = runner.test_cases["OnnxBackendNodeModelTest"]
     for name in [n for n in dir(cases) if n.startswith("test_")]:
         base = name.removesuffix("_cpu").removesuffix("_cuda")
-        if name.endswith("_cuda"):
+        if name.endswith("_cuda") or base in NOT_COMPARABLE:
             delattr(cases, name)
         elif base in KNOWN:
             setattr(cases, name, must_fail(getattr(cases, name), KNOWN[base]))
