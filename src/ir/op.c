@@ -94,6 +94,16 @@ void hone_infer_set_contents(hone_infer_ctx *c, int o, const int64_t *dims, int 
     c->out[o].n_contents = n;
 }
 
+hone_status hone_infer_alike(hone_infer_ctx *c, int a, int b) {
+    if (!hone_infer_has(c, a) || !hone_infer_has(c, b))
+        return HONE_OK;
+    hone_dtype da = c->in[a].dtype, db = c->in[b].dtype;
+    if (!da || !db || da == db)
+        return HONE_OK;
+    return hone_infer_fail(c, HONE_E_TYPE, "inputs %d and %d are %s and %s, not of one type", a, b,
+                           hone_dtype_name(da), hone_dtype_name(db));
+}
+
 hone_status hone_infer_same_dim(hone_infer_ctx *c, int64_t a, int64_t b, int64_t *out) {
     if (a >= 0 && b >= 0 && a != b)
         return hone_infer_fail(c, HONE_E_SHAPE, "dims %" PRId64 " and %" PRId64 " must be equal", a,

@@ -125,6 +125,8 @@ hone_status hone_broadcast_dims(hone_infer_ctx *c, int ra, const int64_t *a, int
 /** Normalise an axis in [-rank, rank) (or [-rank, rank] when `inclusive`); fails with the node
  * named. */
 hone_status hone_infer_axis(hone_infer_ctx *c, int64_t axis, int rank, bool inclusive, int *out);
+/** Inputs a and b must have one dtype; holds while either is unknown or omitted. */
+hone_status hone_infer_alike(hone_infer_ctx *c, int a, int b);
 /** Two dims that must be equal: the more specific one; fails when they are different numbers. */
 hone_status hone_infer_same_dim(hone_infer_ctx *c, int64_t a, int64_t b, int64_t *out);
 

@@ -464,6 +464,7 @@ hone_status hone_infer_compare(hone_infer_ctx *c) {
 }
 
 hone_status hone_infer_prelu(hone_infer_ctx *c) {
+    HONE_TRY(hone_infer_alike(c, 0, 1));
     hone_infer_same(c, 0, 0);
     return HONE_OK;
 }

@@ -30,9 +30,10 @@ static hone_status infer_conv(hone_infer_ctx *c, int x, int w, hone_dtype d) {
     if (wrong)
         return hone_infer_fail(c, HONE_E_SHAPE, "%s", wrong);
     int64_t group = hone_attr_int(c->node, "group", 1);
-    if (group < 1 || (weight->dims[0] >= 0 && weight->dims[0] % group))
-        return hone_infer_fail(c, HONE_E_SHAPE,
-                               "%" PRId64 " groups do not divide the output channels", group);
+    if (group < 1 || group > INT32_MAX || weight->dims[1] > INT32_MAX ||
+        (weight->dims[0] >= 0 && weight->dims[0] % group))
+        return hone_infer_fail(c, HONE_E_SHAPE, "%" PRId64 " groups do not fit the channels",
+                               group);
     if (in->dims[1] >= 0 && weight->dims[1] >= 0 && in->dims[1] != weight->dims[1] * group)
         return hone_infer_fail(c, HONE_E_SHAPE,
                                "the input has %" PRId64 " channels, the weight expects %" PRId64,
@@ -45,6 +46,8 @@ static hone_status infer_conv(hone_infer_ctx *c, int x, int w, hone_dtype d) {
 }
 
 hone_status hone_infer_conv(hone_infer_ctx *c) {
+    HONE_TRY(hone_infer_alike(c, 0, 1));
+    HONE_TRY(hone_infer_alike(c, 0, 2));
     return infer_conv(c, 0, 1, hone_infer_has(c, 0) ? c->in[0].dtype : HONE_DTYPE_NONE);
 }
 

@@ -8,7 +8,7 @@ static bool read_ints(const hone_node *n, const char *name, int count, int64_t m
                       int64_t *out) {
     const int64_t *v;
     int got = hone_attr_ints(n, name, &v);
-    if (got && got < count)
+    if (got && got != count)
         return false;
     for (int i = 0; i < count; ++i) {
         out[i] = got ? v[i] : missing;

@@ -16,11 +16,13 @@ static const char *read_transposed(const hone_node *n, int axes, const int64_t *
     const char *wrong = hone_window_read(n, axes, in, kernel, w);
     if (wrong)
         return wrong;
-    if ((n_shape && n_shape != axes && n_shape != axes + 2) || (n_extra && n_extra < axes))
+    if ((n_shape && n_shape != axes && n_shape != axes + 2) || (n_extra && n_extra != axes))
         return "output_shape or output_padding does not fit the input's rank";
     for (int d = 0; d < axes; ++d) {
-        int64_t more = n_extra ? extra[d] : 0,
-                span = (w->kernel[d] - 1) * w->dilation[d] + 1 + more;
+        int64_t more = n_extra ? extra[d] : 0;
+        if (more < 0 || more > INT32_MAX || (n_shape && shape[n_shape - axes + d] < 0))
+            return "output_shape or output_padding is not possible";
+        int64_t span = (w->kernel[d] - 1) * w->dilation[d] + 1 + more;
         w->out[d] = HONE_DIM_UNKNOWN;
         if (is_same) {
             w->pad[d] = w->pad_end[d] = 0;
@@ -38,7 +40,7 @@ static const char *read_transposed(const hone_node *n, int axes, const int64_t *
         } else {
             w->out[d] = full - w->pad[d] - w->pad_end[d];
         }
-        if (w->out[d] < 0 || more < 0)
+        if (w->out[d] < 0)
             return "the output would have a negative size";
     }
     return NULL;
@@ -47,6 +49,8 @@ static const char *read_transposed(const hone_node *n, int axes, const int64_t *
 hone_status hone_infer_conv_transpose(hone_infer_ctx *c) {
     if (!hone_infer_has(c, 0) || !hone_infer_has(c, 1))
         return HONE_OK;
+    HONE_TRY(hone_infer_alike(c, 0, 1));
+    HONE_TRY(hone_infer_alike(c, 0, 2));
     const hone_type *x = &c->in[0], *k = &c->in[1];
     hone_infer_set(c, 0, x->dtype, -1, NULL);
     if (x->rank < 0 || k->rank < 0 || !hone_type_is_static(k))
@@ -59,7 +63,8 @@ hone_status hone_infer_conv_transpose(hone_infer_ctx *c) {
     if (wrong)
         return hone_infer_fail(c, HONE_E_SHAPE, "%s", wrong);
     int64_t group = hone_attr_int(c->node, "group", 1);
-    if (group < 1 || k->dims[0] % group || (x->dims[1] >= 0 && x->dims[1] != k->dims[0]))
+    if (group < 1 || group > INT32_MAX || k->dims[1] > INT32_MAX || k->dims[0] % group ||
+        (x->dims[1] >= 0 && x->dims[1] != k->dims[0]))
         return hone_infer_fail(c, HONE_E_SHAPE, "channels, weight and groups do not fit");
     int64_t dims[HONE_MAX_RANK] = {x->dims[0], k->dims[1] * group};
     for (int d = 0; d < w.n; ++d)

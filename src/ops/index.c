@@ -184,10 +184,20 @@ static hone_status update(hone_op_ctx *c, reduction how, hone_tensor *out, int64
     return HONE_OK;
 }
 
-hone_status hone_infer_scatter(hone_infer_ctx *c) {
+/* Inputs: data, indices, updates; of TensorScatter data, updates, indices. */
+static hone_status infer_update(hone_infer_ctx *c, int updates) {
+    HONE_TRY(hone_infer_alike(c, 0, updates));
     if (hone_infer_has(c, 0))
         hone_infer_same(c, 0, 0);
     return HONE_OK;
+}
+
+hone_status hone_infer_scatter(hone_infer_ctx *c) {
+    return infer_update(c, 2);
+}
+
+hone_status hone_infer_tensor_scatter(hone_infer_ctx *c) {
+    return infer_update(c, 1);
 }
 
 hone_status hone_ref_scatter_elements(hone_op_ctx *c) {
@@ -316,10 +326,10 @@ hone_status hone_ref_tensor_scatter(hone_op_ctx *c) {
     int64_t per_batch = past->dims[0] ? outer / past->dims[0] : 0;
     for (int64_t o = 0; o < outer; ++o) {
         int64_t start = starts ? index_of(starts, o / per_batch) : 0;
+        if (start < 0 || (start > n && !is_circular))
+            return out_of_range(c, start, n);
         for (int64_t i = 0; i < m; ++i) {
-            int64_t at = start + i;
-            if (is_circular && n > 0)
-                at = at % n;
+            int64_t at = is_circular && n > 0 ? (start % n + i) % n : start + i;
             if (at < 0 || at >= n)
                 return out_of_range(c, at, n);
             HONE_TRY(copy_run(c, out, (o * n + at) * run, more, (o * m + i) * run, run));

@@ -183,6 +183,8 @@ hone_status hone_ref_matmul(hone_op_ctx *c) {
 hone_status hone_infer_gemm(hone_infer_ctx *c) {
     if (!hone_infer_has(c, 0) || !hone_infer_has(c, 1))
         return HONE_OK;
+    HONE_TRY(hone_infer_alike(c, 0, 1));
+    HONE_TRY(hone_infer_alike(c, 0, 2));
     const hone_type *a = &c->in[0], *b = &c->in[1];
     bool ta = hone_attr_int(c->node, "transA", 0) != 0,
          tb = hone_attr_int(c->node, "transB", 0) != 0;
@@ -206,6 +208,11 @@ static double bias_at(const hone_tensor *t, int64_t i, int64_t j) {
     return hone_load_f64(t->dtype, t->data, (rows == 1 ? 0 : i) * cols + (cols == 1 ? 0 : j));
 }
 
+/* v as int64, the nearest where it is outside; NaN gives 0. */
+static int64_t whole_number(double v) {
+    return isnan(v) ? 0 : v >= 0x1p63 ? INT64_MAX : v < -0x1p63 ? INT64_MIN : (int64_t)v;
+}
+
 hone_status hone_ref_gemm(hone_op_ctx *c) {
     const hone_tensor *a = hone_in(c, 0), *b = hone_in(c, 1), *bias = hone_in(c, 2);
     hone_tensor *out = hone_out(c, 0);
@@ -218,12 +225,11 @@ hone_status hone_ref_gemm(hone_op_ctx *c) {
     p.a_col = ta ? p.m : 1;
     p.b_row = tb ? 1 : p.n;
     p.b_col = tb ? p.k : 1;
-    if (bias) {
-        for (int d = 0; d < bias->rank; ++d) {
-            int64_t want = out->dims[2 - bias->rank + d];
-            if (bias->rank > 2 || (bias->dims[d] != 1 && bias->dims[d] != want))
-                return hone_op_fail(c, HONE_E_SHAPE, "C does not broadcast to the result");
-        }
+    if (bias && bias->rank > 2)
+        return hone_op_fail(c, HONE_E_SHAPE, "C has rank %d, more than 2", bias->rank);
+    for (int d = 0; bias && d < bias->rank; ++d) {
+        if (bias->dims[d] != 1 && bias->dims[d] != out->dims[2 - bias->rank + d])
+            return hone_op_fail(c, HONE_E_SHAPE, "C does not broadcast to the result");
     }
     bool is_int = !hone_dtype_is_float(out->dtype);
     for (int64_t i = 0; i < p.m && p.n; ++i) {
@@ -238,7 +244,7 @@ hone_status hone_ref_gemm(hone_op_ctx *c) {
             double v = alpha * hone_load_f64(out->dtype, out->data, co + k);
             v += bias ? beta * bias_at(bias, i, k) : 0;
             if (is_int)
-                hone_store_i64(out->dtype, out->data, co + k, (int64_t)v);
+                hone_store_i64(out->dtype, out->data, co + k, whole_number(v));
             else
                 hone_store_f64(out->dtype, out->data, co + k, v);
         }
@@ -249,7 +255,8 @@ hone_status hone_ref_gemm(hone_op_ctx *c) {
 /* ---- integers ---------------------------------------------------------------------------------
  */
 
-/* Zero point of row (or column) i: a scalar, a vector, or one for each row of each batch. */
+/* Zero point of row (or column) i, counted over all batches: a scalar, a vector, or one for each
+ * row of each batch. */
 static int64_t zero_at(const hone_tensor *t, int64_t i) {
     if (!t)
         return 0;
@@ -262,9 +269,10 @@ static double scale_at(const hone_tensor *t, int64_t i) {
     return hone_load_f64(t->dtype, t->data, n == 1 ? 0 : i % n);
 }
 
-static hone_status check_vector(hone_op_ctx *c, const hone_tensor *t, int64_t n, const char *what) {
+static hone_status check_vector(hone_op_ctx *c, const hone_tensor *t, int64_t n, int64_t n_batches,
+                                const char *what) {
     int64_t count = t ? hone_tensor_count(t) : 1;
-    if (count == 1 || (n > 0 && count > 0 && count % n == 0))
+    if (count == 1 || (count > 0 && (count == n || count == n * n_batches)))
         return HONE_OK;
     return hone_op_fail(c, HONE_E_SHAPE, "%s has %" PRId64 " elements, not 1 or %" PRId64, what,
                         count, n);
@@ -275,7 +283,7 @@ static int32_t dot_zero(const matmul_job *j, const hone_tensor *az, const hone_t
     const product *p = &j->w.p;
     int64_t a, b, row = task % p->m;
     batch_offsets(&j->w, task / p->m, &a, &b);
-    int64_t za = zero_at(az, row), zb = zero_at(bz, col);
+    int64_t za = zero_at(az, task), zb = zero_at(bz, task / p->m * p->n + col);
     uint32_t sum = 0; /* wraps as the operators' int32 does */
     for (int64_t k = 0; k < p->k; ++k) {
         int64_t x = hone_load_i64(j->a->dtype, j->a->data, a + row * p->a_row + k) - za;
@@ -288,8 +296,8 @@ static int32_t dot_zero(const matmul_job *j, const hone_tensor *az, const hone_t
 hone_status hone_ref_matmul_integer(hone_op_ctx *c) {
     matmul_job j = {.a = hone_in(c, 0), .b = hone_in(c, 1), .out = hone_out(c, 0)};
     plan_batches(j.a, j.b, &j.w);
-    HONE_TRY(check_vector(c, hone_in(c, 2), j.w.p.m, "a_zero_point"));
-    HONE_TRY(check_vector(c, hone_in(c, 3), j.w.p.n, "b_zero_point"));
+    HONE_TRY(check_vector(c, hone_in(c, 2), j.w.p.m, j.w.n_batches, "a_zero_point"));
+    HONE_TRY(check_vector(c, hone_in(c, 3), j.w.p.n, j.w.n_batches, "b_zero_point"));
     int32_t *out = j.out->data;
     for (int64_t t = 0, rows = j.w.n_batches * j.w.p.m; t < rows; ++t) {
         for (int64_t col = 0; col < j.w.p.n; ++col)
@@ -303,20 +311,20 @@ hone_status hone_ref_qlinear_matmul(hone_op_ctx *c) {
     const hone_tensor *a_scale = hone_in(c, 1), *az = hone_in(c, 2), *b_scale = hone_in(c, 4);
     const hone_tensor *bz = hone_in(c, 5), *y_scale = hone_in(c, 6), *yz = hone_in(c, 7);
     plan_batches(j.a, j.b, &j.w);
-    HONE_TRY(check_vector(c, az, j.w.p.m, "a_zero_point"));
-    HONE_TRY(check_vector(c, bz, j.w.p.n, "b_zero_point"));
-    HONE_TRY(check_vector(c, a_scale, j.w.p.m, "a_scale"));
-    HONE_TRY(check_vector(c, b_scale, j.w.p.n, "b_scale"));
-    HONE_TRY(check_vector(c, y_scale, 1, "y_scale"));
-    HONE_TRY(check_vector(c, yz, 1, "y_zero_point"));
+    HONE_TRY(check_vector(c, az, j.w.p.m, j.w.n_batches, "a_zero_point"));
+    HONE_TRY(check_vector(c, bz, j.w.p.n, j.w.n_batches, "b_zero_point"));
+    HONE_TRY(check_vector(c, a_scale, j.w.p.m, j.w.n_batches, "a_scale"));
+    HONE_TRY(check_vector(c, b_scale, j.w.p.n, j.w.n_batches, "b_scale"));
+    HONE_TRY(check_vector(c, y_scale, 1, 1, "y_scale"));
+    HONE_TRY(check_vector(c, yz, 1, 1, "y_zero_point"));
     bool is_signed = j.out->dtype == HONE_DTYPE_I8;
     double low = is_signed ? -128 : 0, high = is_signed ? 127 : 255;
     int64_t at = 0;
     for (int64_t t = 0, rows = j.w.n_batches * j.w.p.m; t < rows; ++t) {
         for (int64_t col = 0; col < j.w.p.n; ++col) {
             double sum = dot_zero(&j, az, bz, t, col);
-            double scale =
-                scale_at(a_scale, t % j.w.p.m) * scale_at(b_scale, col) / scale_at(y_scale, 0);
+            double scale = scale_at(a_scale, t) * scale_at(b_scale, t / j.w.p.m * j.w.p.n + col) /
+                           scale_at(y_scale, 0);
             double v = nearbyint(sum * scale) + (double)zero_at(yz, 0);
             hone_store_f64(j.out->dtype, j.out->data, at++, v < low ? low : v > high ? high : v);
         }

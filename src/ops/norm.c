@@ -141,10 +141,13 @@ hone_status hone_infer_layer_norm(hone_infer_ctx *c) {
     if (c->in[0].rank < 0)
         return HONE_OK;
     int axis;
+    int64_t stash = hone_attr_int(c->node, "stash_type", HONE_DTYPE_F32);
+    if (stash < 1 || stash >= HONE_DTYPE_COUNT || !hone_dtype_in((hone_dtype)stash, HONE_T_FLOAT))
+        return hone_infer_fail(c, HONE_E_TYPE, "stash_type %" PRId64 " is no float type", stash);
     HONE_TRY(hone_infer_axis(c, hone_attr_int(c->node, "axis", -1), c->in[0].rank, false, &axis));
     for (int o = 1; o < c->n_out; ++o) {
         hone_infer_same(c, o, 0);
-        c->out[o].dtype = (hone_dtype)hone_attr_int(c->node, "stash_type", HONE_DTYPE_F32);
+        c->out[o].dtype = (hone_dtype)stash;
         for (int d = axis; d < c->in[0].rank; ++d)
             c->out[o].dims[d] = 1;
     }
@@ -159,6 +162,17 @@ static double column(const hone_tensor *t, int64_t i, double missing) {
     return get(t, n == 1 ? 0 : i % n);
 }
 
+/* A scalar, or the last dims of x from the axis on at the latest, ones before them: what column()
+ * reads. */
+static bool repeats_over(const hone_tensor *t, const hone_tensor *x, int axis) {
+    int first = 0;
+    while (first < t->rank && t->dims[first] == 1)
+        first++;
+    int n = t->rank - first;
+    return n <= x->rank - axis && (n == 0 || memcmp(t->dims + first, x->dims + x->rank - n,
+                                                    (size_t)n * sizeof *t->dims) == 0);
+}
+
 static hone_status normalize_rows(hone_op_ctx *c, bool takes_mean) {
     const hone_tensor *x = hone_in(c, 0), *scale = hone_in(c, 1),
                       *bias = takes_mean ? hone_in(c, 2) : NULL;
@@ -170,8 +184,7 @@ static hone_status normalize_rows(hone_op_ctx *c, bool takes_mean) {
     int64_t n = hone_dims_count(x->dims, (int)axis, x->rank);
     const hone_tensor *both[2] = {scale, bias};
     for (int i = 0; i < 2; ++i) {
-        int64_t count = both[i] ? hone_tensor_count(both[i]) : 1;
-        if (count < 1 || n % count)
+        if (both[i] && !repeats_over(both[i], x, (int)axis))
             return hone_op_fail(c, HONE_E_SHAPE,
                                 "scale or bias does not broadcast to %" PRId64 " columns", n);
     }
@@ -351,9 +364,10 @@ hone_status hone_ref_mean_variance_norm(hone_op_ctx *c) {
         step *= set >> d & 1 ? 1 : x->dims[d];
         per *= set >> d & 1 ? x->dims[d] : 1;
     }
-    double *sum = hone_op_scratch(c, (size_t)step * 2 * sizeof *sum + 1), *squares = sum + step;
+    double *sum = hone_op_scratch(c, (size_t)step * 2 * sizeof *sum + 1);
     if (!sum)
         return HONE_E_NOMEM;
+    double *squares = sum + step;
     memset(sum, 0, (size_t)step * 2 * sizeof *sum);
     for (int pass = 0; pass < 3; ++pass) {
         for (int64_t i = 0; i < n; ++i) {

@@ -49,6 +49,7 @@ static bool read_pads(const hone_tensor *pads, const hone_tensor *axes, int rank
 }
 
 hone_status hone_infer_pad(hone_infer_ctx *c) {
+    HONE_TRY(hone_infer_alike(c, 0, 2));
     if (!hone_infer_has(c, 0))
         return HONE_OK;
     const hone_type *in = &c->in[0];

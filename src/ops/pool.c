@@ -107,6 +107,9 @@ static pool_result pool_one(const pool_job *j, int64_t plane, int64_t od, int64_
             }
         }
     }
+    /* Nothing but padding: the type's lowest value. */
+    if (j->kind == POOL_MAX && r.at < 0 && !hone_dtype_is_float(j->in->dtype))
+        r.value = j->in->dtype == HONE_DTYPE_I8 ? -128 : 0;
     if (j->kind == POOL_LP)
         r.value = pow(r.value, 1 / j->p);
     if (j->kind == POOL_AVERAGE) {
@@ -128,7 +131,7 @@ static void pool_task(void *arg, int64_t plane, int worker) {
                 pool_result r = pool_one(j, plane, d, h, i);
                 hone_store_f64(j->out->dtype, j->out->data, at, r.value);
                 if (j->indices)
-                    j->indices[at] = plane * j->in_plane + r.at;
+                    j->indices[at] = r.at < 0 ? -1 : plane * j->in_plane + r.at;
             }
         }
     }

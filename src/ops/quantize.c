@@ -206,6 +206,7 @@ hone_status hone_infer_dequantize(hone_infer_ctx *c) {
     int64_t to = hone_attr_int(c->node, "output_dtype", 0);
     if (to < 0 || to >= HONE_DTYPE_COUNT)
         return hone_infer_fail(c, HONE_E_TYPE, "there is no type number %" PRId64, to);
+    HONE_TRY(hone_infer_alike(c, 0, 2));
     if (!hone_infer_has(c, 0) || (!to && !hone_infer_has(c, 1)))
         return HONE_OK;
     hone_infer_same(c, 0, 0);
