@@ -141,7 +141,7 @@ static hone_status build(hone_engine *e, const hone_model *model, const hone_bui
         fix_defaults(e->graph);
     HONE_TRY(apply_profile(e, o, err));
     /* Passes read constants through pointers. */
-    HONE_TRY(hone_onnx_align(e->graph, err));
+    HONE_TRY(hone_onnx_align(e->graph, SIZE_MAX, err));
     progress(o, 0.1, "optimising");
     if (o->optimize >= 1)
         HONE_TRY(hone_passes_run(

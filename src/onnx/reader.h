@@ -39,8 +39,12 @@ HONE_NODISCARD hone_status hone_onnx_read(const uint8_t *bytes, size_t n, const 
 HONE_NODISCARD hone_status hone_onnx_read_model(const uint8_t *bytes, size_t n, const char *dir,
                                                 hone_graph **out, hone_onnx_facts *facts,
                                                 hone_error *err);
-/** Constants of the graph and its subgraphs whose data are misaligned get an aligned copy in the
- * arena. */
-HONE_NODISCARD hone_status hone_onnx_align(hone_graph *g, hone_error *err);
+/* Shapes, axes, indices: what inference looks into. */
+enum { HONE_ONNX_SMALL = 1 << 16 };
+
+/** Constants of the graph and its subgraphs of at most max_bytes whose data are misaligned get an
+ * aligned copy in the arena. Import does so for the small ones that inference reads; whoever reads
+ * the elements of weights through pointers (passes, kernels) asks for all: SIZE_MAX. */
+HONE_NODISCARD hone_status hone_onnx_align(hone_graph *g, size_t max_bytes, hone_error *err);
 
 #endif
