@@ -29,6 +29,7 @@ $(CASES)/.made: $(VENV)/.test tests/suite/make_cases.py
 
 test: all $(CASES)/.made
 	@cd $(BUILD) && HONE_CASES=$(CURDIR)/$(CASES) ctest --output-on-failure -j $(JOBS)
+	@HONE_LIBRARY=$(CURDIR)/$(BUILD)/libhone.so PYTHONPATH=python $(PYTHON) -m pytest -q -p no:cacheprovider tests/python
 	@echo "left out: 'make test-models' compares exported PyTorch models with ONNX Runtime (installs PyTorch, gigabytes)"
 
 test-models: all
