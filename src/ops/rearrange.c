@@ -7,7 +7,8 @@
 /* ---- Trilu ------------------------------------------------------------------------------------
  */
 
-hone_status hone_infer_trilu(hone_infer_ctx *c) {
+/* The type of the input, which has two axes or more: Trilu and ReverseSequence. */
+hone_status hone_infer_matrices(hone_infer_ctx *c) {
     if (!hone_infer_has(c, 0))
         return HONE_OK;
     hone_infer_same(c, 0, 0);
@@ -47,16 +48,6 @@ hone_status hone_ref_trilu(hone_op_ctx *c) {
 
 /* ---- ReverseSequence --------------------------------------------------------------------------
  */
-
-hone_status hone_infer_reverse_sequence(hone_infer_ctx *c) {
-    if (!hone_infer_has(c, 0))
-        return HONE_OK;
-    hone_infer_same(c, 0, 0);
-    if (c->in[0].rank >= 0 && c->in[0].rank < 2)
-        return hone_infer_fail(c, HONE_E_SHAPE, "the input has rank %d, not 2 or more",
-                               c->in[0].rank);
-    return HONE_OK;
-}
 
 hone_status hone_ref_reverse_sequence(hone_op_ctx *c) {
     const hone_tensor *in = hone_in(c, 0), *lens = hone_in(c, 1);
