@@ -20,7 +20,4 @@ int hone_pool_threads(const hone_pool *pool);
  * a nested call from a task runs in that task's thread. One caller at a time. */
 void hone_pool_run(hone_pool *pool, int64_t n_tasks, hone_task_fn fn, void *arg);
 
-/** CPUs this process may use: the lesser of affinity, cgroup quota (rounded up) and CPUs online. */
-int hone_default_threads(void);
-
 #endif

@@ -1,6 +1,6 @@
 /* hone version */
 #include "base/cpu.h"
-#include "base/pool.h"
+#include "base/threads.h"
 #include "cli/cli.h"
 
 static int run(const cli_args *args) {

@@ -1,12 +1,14 @@
 /* The thread pool: every task runs once, in a worker within bounds that nobody else is, whatever
- * the number of threads and tasks; also after the workers have gone to sleep. */
+ * the number of threads and tasks; also after the workers have gone to sleep, which is soon. */
 #include "base/pool.h"
 
 #include <stdatomic.h>
 #include <stdint.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include "base/cpu.h"
+#include "base/threads.h"
 #include "check.h"
 
 enum { MAX_TASKS = 1000, MAX_WORKERS = 8 };
@@ -85,7 +87,58 @@ static void check_pool(int n_threads) {
     hone_pool_destroy(pool);
 }
 
+static double cpu_ms(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+}
+
+static void pause_ms(long ms) {
+    nanosleep(&(struct timespec){0, ms * 1000000}, NULL);
+}
+
+/* A pool that has nothing to do takes no CPU time. */
+static void check_idle(void) {
+    hone_pool *pool = NULL;
+    CHECK(hone_pool_create(4, &pool, NULL) == HONE_OK);
+    check_loop(pool, MAX_TASKS);
+    pause_ms(20);
+    double before = cpu_ms();
+    pause_ms(300);
+    CHECK(cpu_ms() - before < 3);
+    hone_pool_destroy(pool);
+}
+
+static long voluntary_switches(void) {
+    struct rusage usage;
+    return getrusage(RUSAGE_SELF, &usage) == 0 ? usage.ru_nvcsw : 0;
+}
+
+static void nothing(void *arg, int64_t task, int worker) {
+    (void)arg;
+    (void)task;
+    (void)worker;
+}
+
+/* A loop of two tasks wakes one of many sleeping workers: every worker that wakes goes to sleep
+ * again, which the system counts. */
+static void check_wakes_few(void) {
+    enum { LOOPS = 20 };
+    hone_pool *pool = NULL;
+    CHECK(hone_pool_create(8, &pool, NULL) == HONE_OK);
+    pause_ms(20);
+    long before = voluntary_switches();
+    for (int i = 0; i < LOOPS; ++i) {
+        hone_pool_run(pool, 2, nothing, NULL);
+        pause_ms(3);
+    }
+    CHECK(voluntary_switches() - before < LOOPS * 5);
+    hone_pool_destroy(pool);
+}
+
 int main(void) {
+    check_idle();
+    check_wakes_few();
     for (int n = 1; n <= 4; ++n)
         check_pool(n);
     check_loop(NULL, 7);
