@@ -27,6 +27,9 @@ bool hone_engine_is_file(const uint8_t *bytes, size_t n);
 /** An engine over bytes that outlive it. */
 HONE_NODISCARD hone_status hone_engine_parse(const uint8_t *bytes, size_t n, hone_engine **out,
                                              hone_error *err);
+/** Call `fn` after each step of the session's runs, with more than the public profiler sees; NULL:
+ * none. Takes the place of profiler and watcher. */
+void hone_session_set_hook(hone_session *s, hone_step_hook fn, void *arg);
 /** Entry i of a graph's inputs or outputs for the public API. */
 bool hone_graph_io(const hone_graph *g, hone_value *const *list, int n, int i, hone_io_info *info);
 

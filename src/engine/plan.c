@@ -184,6 +184,7 @@ static hone_status prepare(planner *p, hone_step *step, const node_view *v) {
     const hone_node *n = step->node;
     if (!n->impl || p->options->reference)
         return HONE_OK;
+    hone_error err = {.offset = -1};
     hone_prepare_ctx c = {
         .node = n,
         .n_in = n->n_in,
@@ -193,15 +194,19 @@ static hone_status prepare(planner *p, hone_step *step, const node_view *v) {
         .value = v->value,
         .arena = &p->plan->arena,
         .n_threads = p->options->n_threads,
-        .err = p->err,
+        .err = &err,
     };
     hone_status status = n->impl->prepare ? n->impl->prepare(&c, &step->state) : HONE_OK;
-    if (status == HONE_E_UNSUPPORTED)
+    if (status == HONE_E_UNSUPPORTED) {
+        step->refusal = hone_arena_strdup(&p->plan->arena, err.message, strlen(err.message));
         return HONE_OK;
+    }
     if (status == HONE_OK) {
         step->impl = n->impl;
         if (c.scratch_bytes > p->plan->scratch_bytes)
             p->plan->scratch_bytes = c.scratch_bytes;
+    } else if (p->err) {
+        *p->err = err;
     }
     return status;
 }

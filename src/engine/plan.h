@@ -26,6 +26,7 @@ typedef struct hone_step {
     const hone_node *node;
     const hone_impl *impl; /* NULL: node->op->run */
     void *state;
+    const char *refusal; /* why node->impl does not run; NULL when it does, or there is none */
     bool is_planned; /* outputs are placed and typed: nothing to infer */
     int n_drop;      /* dynamic values last used here */
     const int *drop;

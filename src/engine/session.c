@@ -285,3 +285,8 @@ void hone_session_set_watch(hone_session *s, hone_watch_fn fn, void *arg) {
     s->watch_arg = arg;
     update_hook(s);
 }
+
+void hone_session_set_hook(hone_session *s, hone_step_hook fn, void *arg) {
+    s->env.hook = fn;
+    s->env.hook_arg = arg;
+}
