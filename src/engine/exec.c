@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/pages.h"
 #include "ir/eval.h"
 
 /* After so many plans were thrown away, a subgraph whose shapes keep changing (a loop that grows a
@@ -143,7 +144,7 @@ static scratch_block *scratch_add(hone_frame *f, size_t bytes) {
     if (bytes > SIZE_MAX / 2)
         return NULL;
     bytes = (bytes + 63) / 64 * 64;
-    scratch_block *b = aligned_alloc(64, sizeof *b + bytes);
+    scratch_block *b = hone_pages_alloc(sizeof *b + bytes);
     if (!b)
         return NULL;
     b->bytes = bytes;
@@ -266,7 +267,7 @@ static hone_status instantiate(hone_frame *f, instance *x, hone_error *err) {
         widest = width > widest ? width : widest;
     }
     x->slots = malloc(sizeof *x->slots * (size_t)(g->n_values + 1));
-    x->memory = aligned_alloc(64, (plan->arena_bytes + 127) / 64 * 64);
+    x->memory = hone_pages_alloc(plan->arena_bytes);
     x->args = malloc(sizeof *x->args * n_args);
     x->results = malloc(sizeof *x->results * n_results);
     x->types = malloc(sizeof *x->types * widest);

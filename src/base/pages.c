@@ -1,0 +1,22 @@
+#include "base/pages.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+enum { LINE_BYTES = 64, HUGE_BYTES = 2 << 20 };
+
+void *hone_pages_alloc(size_t bytes) {
+    if (bytes > SIZE_MAX / 2)
+        return NULL;
+    size_t align = bytes >= HUGE_BYTES ? HUGE_BYTES : LINE_BYTES;
+    size_t padded = (bytes + LINE_BYTES) / LINE_BYTES * LINE_BYTES;
+    void *p = aligned_alloc(align, (padded + align - 1) / align * align);
+#ifdef MADV_HUGEPAGE
+    /* The last page counts when the block fills half of it: what is left of it is resident for
+     * nothing. */
+    if (p && bytes >= HUGE_BYTES)
+        (void)madvise(p, (padded + HUGE_BYTES / 2) / HUGE_BYTES * HUGE_BYTES, MADV_HUGEPAGE);
+#endif
+    return p;
+}
