@@ -103,6 +103,52 @@ static hone_status apply_profile(hone_engine *e, const hone_build_options *o, ho
     return hone_graph_infer(g, err);
 }
 
+/* ---- the memory plan --------------------------------------------------------------------------
+ */
+
+static const hone_shape_range *range_of(const hone_engine *e, const char *input) {
+    for (int i = 0; i < e->n_shapes; ++i) {
+        if (strcmp(e->shapes[i].input, input) == 0)
+            return &e->shapes[i];
+    }
+    return NULL;
+}
+
+/* The inputs' types at the profile's optimum. False: a dim stays open. */
+static bool optimal_types(const hone_engine *e, hone_type *types) {
+    const hone_graph *g = e->graph;
+    for (int i = 0; i < g->n_inputs; ++i) {
+        const hone_shape_range *r = range_of(e, g->inputs[i]->name);
+        types[i] = g->inputs[i]->type;
+        if (types[i].kind != HONE_KIND_TENSOR)
+            return false;
+        for (int d = 0; r && d < r->rank; ++d)
+            types[i].dims[d] = r->opt[d];
+        if (!hone_type_is_static(&types[i]))
+            return false;
+    }
+    return true;
+}
+
+/* Place the activations for the shapes that the engine is built for, so that a session need not.
+ * What cannot be planned before data is there is left to the run, which reports what is wrong. */
+static hone_status plan_memory(hone_engine *e, hone_error *err) {
+    hone_plan_options options = {
+        .n_threads = 1, .reference = e->is_reference, .max_arena_bytes = e->max_ram_bytes};
+    hone_type *types = HONE_NEW_ARRAY(e->graph->arena, hone_type, e->graph->n_inputs);
+    hone_plan *plan;
+    if (!types)
+        return hone_fail(err, HONE_E_NOMEM, "no memory for the plan");
+    if (!optimal_types(e, types))
+        return HONE_OK;
+    hone_status status = hone_plan_create(e->graph, types, &options, &plan, err);
+    if (status != HONE_OK)
+        return status == HONE_E_NOMEM ? status : HONE_OK;
+    status = hone_plan_layout(plan, e->graph->arena, &e->layout);
+    hone_plan_destroy(plan);
+    return status == HONE_OK ? status : hone_fail(err, status, "no memory for the plan");
+}
+
 /* ---- the flow ---------------------------------------------------------------------------------
  */
 
@@ -148,12 +194,14 @@ static hone_status build(hone_engine *e, const hone_model *model, const hone_bui
             e->graph, &(hone_pass_options){.only = o->passes, .stop_at = o->stop_at}, err));
     progress(o, 0.4, "lowering");
     if (o->optimize >= 2)
-        HONE_TRY(hone_cpu_lower(e->graph, &(hone_lower_options){.is_exact = o->is_exact, .tune = o->tune},
-                                err));
+        HONE_TRY(hone_cpu_lower(
+            e->graph, &(hone_lower_options){.is_exact = o->is_exact, .tune = o->tune}, err));
     if (hone_graph_index(e->graph) != HONE_OK)
         return hone_fail(err, HONE_E_NOMEM, "no memory to index the graph");
+    HONE_TRY(hone_graph_verify(e->graph, err));
+    HONE_TRY(plan_memory(e, err));
     progress(o, 1.0, "done");
-    return hone_graph_verify(e->graph, err);
+    return HONE_OK;
 }
 
 hone_status hone_engine_build(const hone_model *model, const hone_build_options *options,

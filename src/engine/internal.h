@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "engine/exec.h"
+#include "engine/memplan.h"
 #include "onnx/reader.h"
 
 struct hone_model {
@@ -20,6 +21,7 @@ struct hone_engine {
     size_t max_ram_bytes;
     hone_shape_range *shapes; /* the profile; in the graph's arena */
     int n_shapes;
+    hone_mem_layout layout; /* activations at the profile's optimum; n 0: none. In that arena too */
 };
 
 /** The bytes begin as an engine file does. */

@@ -310,6 +310,26 @@ static hone_status get_shapes(loader *l, hone_engine *e) {
     return HONE_OK;
 }
 
+static hone_status get_layout(loader *l, hone_mem_layout *layout) {
+    int64_t total, bytes, first, last, offset;
+    HONE_TRY(get_in(l, 0, INT64_MAX, &total));
+    HONE_TRY(get_count(l, &layout->n));
+    hone_mem_block *blocks = HONE_NEW_ARRAY(l->arena, hone_mem_block, layout->n);
+    if (!blocks)
+        return no_memory(l);
+    for (int i = 0; i < layout->n; ++i) {
+        HONE_TRY(get_in(l, 0, INT64_MAX, &bytes));
+        HONE_TRY(get_in(l, 0, INT32_MAX, &first));
+        HONE_TRY(get_in(l, first, INT32_MAX, &last));
+        HONE_TRY(get_in(l, 0, INT64_MAX, &offset));
+        blocks[i] = (hone_mem_block){(size_t)bytes, (int)first, (int)last, (size_t)offset};
+    }
+    layout->blocks = blocks;
+    layout->total_bytes = (size_t)total;
+    return hone_mem_layout_is_safe(layout) ? HONE_OK
+                                           : bad(l, "a buffer lies outside the memory plan");
+}
+
 static hone_status get_engine(loader *l, hone_engine *e) {
     int64_t is_reference, max_ram;
     int n;
@@ -326,6 +346,7 @@ static hone_status get_engine(loader *l, hone_engine *e) {
     }
     HONE_TRY(get_graph(l, e->graph));
     HONE_TRY(get_shapes(l, e));
+    HONE_TRY(get_layout(l, &e->layout));
     if (hone_graph_index(e->graph) != HONE_OK)
         return no_memory(l);
     return hone_graph_verify(e->graph, l->err);

@@ -400,12 +400,28 @@ static hone_status place_arena(planner *p) {
         storage[n] = i;
         blocks[n++] = (hone_mem_block){.bytes = s->bytes, .first = s->first, .last = s->last};
     }
-    if (hone_memplan(blocks, n, &p->work, &plan->arena_bytes) != HONE_OK)
+    const hone_mem_layout *given = p->options->layout;
+    if (!(given && hone_memplan_reuse(given, blocks, n, &plan->arena_bytes)) &&
+        hone_memplan(blocks, n, &p->work, &plan->arena_bytes) != HONE_OK)
         return no_memory(p);
     for (int i = 0; i < n; ++i)
         plan->storages[storage[i]].offset = blocks[i].offset;
     if (p->options->max_arena_bytes && plan->arena_bytes > p->options->max_arena_bytes)
         return hone_plan_too_large(plan, p->options->max_arena_bytes, p->err);
+    return HONE_OK;
+}
+
+hone_status hone_plan_layout(const hone_plan *plan, hone_arena *arena, hone_mem_layout *out) {
+    hone_mem_block *blocks = HONE_NEW_ARRAY(arena, hone_mem_block, plan->n_storages);
+    if (!blocks)
+        return HONE_E_NOMEM;
+    int n = 0;
+    for (int i = 0; i < plan->n_storages; ++i) {
+        const hone_storage *s = &plan->storages[i];
+        if (s->kind == HONE_STORAGE_ARENA)
+            blocks[n++] = (hone_mem_block){s->bytes, s->first, s->last, s->offset};
+    }
+    *out = (hone_mem_layout){.blocks = blocks, .n = n, .total_bytes = plan->arena_bytes};
     return HONE_OK;
 }
 

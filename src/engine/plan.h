@@ -50,8 +50,9 @@ typedef struct hone_plan {
 
 typedef struct hone_plan_options {
     int n_threads;
-    bool reference;         /* use the reference kernels only */
-    size_t max_arena_bytes; /* 0: no limit */
+    bool reference;                       /* use the reference kernels only */
+    size_t max_arena_bytes;               /* 0: no limit */
+    const struct hone_mem_layout *layout; /* a placement to use if it fits; NULL: none */
 } hone_plan_options;
 
 /** Plan `g` (indexed): `inputs` has a type for each graph input in order, then one for each
@@ -61,6 +62,9 @@ HONE_NODISCARD hone_status hone_plan_create(const hone_graph *g, const hone_type
                                             const hone_plan_options *options, hone_plan **out,
                                             hone_error *err);
 void hone_plan_destroy(hone_plan *plan);
+/** The plan's placement, in memory of `arena`. */
+HONE_NODISCARD hone_status hone_plan_layout(const hone_plan *plan, hone_arena *arena,
+                                            struct hone_mem_layout *out);
 /** The error for a plan over the memory limit, naming the node where most is alive. */
 hone_status hone_plan_too_large(const hone_plan *plan, size_t limit, hone_error *err);
 

@@ -200,6 +200,18 @@ static void put_graph(saver *s, const hone_graph *g) {
         put_node(s, g->nodes[i]);
 }
 
+static void put_layout(saver *s, const hone_mem_layout *layout) {
+    put_i64(s, (int64_t)layout->total_bytes);
+    put_i64(s, layout->n);
+    for (int i = 0; i < layout->n; ++i) {
+        const hone_mem_block *b = &layout->blocks[i];
+        put_i64(s, (int64_t)b->bytes);
+        put_i64(s, b->first);
+        put_i64(s, b->last);
+        put_i64(s, (int64_t)b->offset);
+    }
+}
+
 static void put_engine(saver *s, const hone_engine *e) {
     put_i64(s, e->is_reference);
     put_i64(s, (int64_t)e->max_ram_bytes);
@@ -218,6 +230,7 @@ static void put_engine(saver *s, const hone_engine *e) {
             put_i64(s, r->max[d]);
         }
     }
+    put_layout(s, &e->layout);
 }
 
 /* ---- the file ---------------------------------------------------------------------------------

@@ -45,6 +45,7 @@ hone_status hone_session_create(const hone_engine *engine, int n_threads, hone_s
     s->env.options.n_threads = hone_pool_threads(s->env.pool);
     s->env.options.reference = engine->is_reference;
     s->env.options.max_arena_bytes = engine->max_ram_bytes;
+    s->env.options.layout = &engine->layout;
     if (status == HONE_OK)
         status = hone_frame_create(g, &s->env, &s->frame, err);
     if (status != HONE_OK) {
