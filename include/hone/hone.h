@@ -194,6 +194,10 @@ typedef struct hone_build_options {
     /** Called now and then with a fraction in [0, 1]; may be NULL. */
     void (*progress)(void *arg, double fraction, const char *what);
     void *progress_arg;
+    const char *tune_cache; /* file that keeps what tuning measures; NULL (default): none */
+    /** Called with remarks, such as that the tuning cache is damaged; may be NULL. */
+    void (*remark)(void *arg, const char *text);
+    void *remark_arg;
 } hone_build_options;
 
 /** Fills in the defaults. */

@@ -71,6 +71,7 @@ class ShapeRange(ctypes.Structure):
 
 
 PROGRESS = ctypes.CFUNCTYPE(None, c_void_p, ctypes.c_double, c_char_p)
+REMARK = ctypes.CFUNCTYPE(None, c_void_p, c_char_p)
 
 
 class BuildOptions(ctypes.Structure):
@@ -89,6 +90,9 @@ class BuildOptions(ctypes.Structure):
         ("stop_at", c_int),
         ("progress", PROGRESS),
         ("progress_arg", c_void_p),
+        ("tune_cache", c_char_p),
+        ("remark", REMARK),
+        ("remark_arg", c_void_p),
     ]
 
 

@@ -22,7 +22,7 @@ typedef struct cli_list {
 typedef struct cli_args {
     cli_list files; /* positional */
     cli_list inputs, shapes;
-    const char *output, *output_dir, *graph, *trace, *passes, *tune;
+    const char *output, *output_dir, *graph, *trace, *passes, *tune, *tune_cache;
     int level, level_a, level_b, threads, stop_at, seed, runs;
     double seconds, rtol, atol;
     size_t max_ram;
@@ -97,6 +97,8 @@ int cli_fail(const hone_error *err, const char *file);
 int cli_misuse(const char *verb, const char *format, ...) HONE_PRINTF(2, 3);
 /** A remark on stderr. */
 void cli_note(const char *format, ...) HONE_PRINTF(1, 2);
+/** The same; matches hone_build_options.remark. */
+void cli_remark(void *arg, const char *text);
 
 typedef struct cli_text {
     char s[32];

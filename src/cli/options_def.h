@@ -27,6 +27,8 @@
                "refuse plans whose activations need more, e.g. 64M"),                              \
         CLI_OPTION("--tune", "off|quick|full", CLI_TEXT, tune,                                     \
                    "time kernel candidates on this machine (default off)"),                        \
+        CLI_OPTION("--tune-cache", "FILE|off", CLI_TEXT, tune_cache,                               \
+                   "where tuning keeps its times (default ~/.cache/hone/tuning)"),                 \
         CLI_OPTION("--exact", NULL, CLI_FLAG, exact,                                               \
                    "leave out reformulations of arithmetic such as Winograd")
 

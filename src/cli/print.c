@@ -93,6 +93,11 @@ void cli_note(const char *format, ...) {
     fprintf(stderr, "%s\n", cli_colour_off(stderr));
 }
 
+void cli_remark(void *arg, const char *text) {
+    (void)arg;
+    cli_note("%s", text);
+}
+
 static cli_text scaled(double v, double step, const char *const *units, int n) {
     cli_text t;
     int i = 0;

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* ---- shapes -----------------------------------------------------------------------------------
@@ -88,22 +89,55 @@ static hone_status parse_tune(const char *text, hone_tune *out, hone_error *err)
     return hone_fail(err, HONE_E_ARGUMENT, "--tune %s: it is off, quick or full", text);
 }
 
-hone_status cli_build_options(const cli_args *args, int level, const cli_shapes *shapes,
-                              cli_progress *progress, hone_build_options *out, hone_error *err) {
-    hone_build_options_init(out);
+/* What a build needs besides its options, which point into it. */
+typedef struct request {
+    hone_build_options options;
+    cli_shapes shapes;
+    cli_progress progress;
+    char tune_cache[1024];
+} request;
+
+/* The folders of the default cache are made when they are missing; what fails then is remarked upon
+ * when the file cannot be written. */
+static const char *tune_cache_path(const char *given, char *path, size_t size) {
+    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    if (given)
+        return strcmp(given, "off") == 0 ? NULL : given;
+    bool has_cache = cache && cache[0] == '/'; /* relative ones are invalid by the specification */
+    if (!has_cache && !(home && home[0] == '/'))
+        return NULL;
+    int n = snprintf(path, size, "%s%s", has_cache ? cache : home, has_cache ? "" : "/.cache");
+    if (n < 0 || (size_t)n + sizeof "/hone/tuning" > size)
+        return NULL;
+    (void)mkdir(path, 0700);
+    snprintf(path + n, size - (size_t)n, "/hone");
+    (void)mkdir(path, 0700);
+    snprintf(path + n, size - (size_t)n, "/hone/tuning");
+    return path;
+}
+
+static hone_status request_init(request *r, const cli_args *args, int level, hone_error *err) {
+    hone_build_options *o = &r->options;
+    hone_build_options_init(o);
+    HONE_TRY(cli_shapes_parse(&args->shapes, &r->shapes, err));
     if (level < 0 || level > 2)
         return hone_fail(err, HONE_E_ARGUMENT, "level %d: it is 0, 1 or 2", level);
-    out->optimize = level;
-    out->n_threads = args->threads;
-    out->max_ram_bytes = args->max_ram;
-    out->is_exact = args->exact;
-    out->passes = args->passes;
-    out->stop_at = args->stop_at;
-    out->shapes = shapes->range;
-    out->n_shapes = shapes->n;
-    out->progress = cli_progress_show;
-    out->progress_arg = progress;
-    return args->tune ? parse_tune(args->tune, &out->tune, err) : HONE_OK;
+    o->optimize = level;
+    o->n_threads = args->threads;
+    o->max_ram_bytes = args->max_ram;
+    o->is_exact = args->exact;
+    o->passes = args->passes;
+    o->stop_at = args->stop_at;
+    o->shapes = r->shapes.range;
+    o->n_shapes = r->shapes.n;
+    o->progress = cli_progress_show;
+    o->progress_arg = &r->progress;
+    o->remark = cli_remark;
+    if (args->tune)
+        HONE_TRY(parse_tune(args->tune, &o->tune, err));
+    if (o->tune != HONE_TUNE_OFF)
+        o->tune_cache = tune_cache_path(args->tune_cache, r->tune_cache, sizeof r->tune_cache);
+    return HONE_OK;
 }
 
 /* ---- opening ----------------------------------------------------------------------------------
@@ -129,19 +163,15 @@ hone_status cli_model_open(const char *path, hone_model **out, hone_error *err) 
 
 static hone_status build(cli_subject *s, const cli_args *args, const hone_model *model, int level,
                          hone_error *err) {
-    cli_shapes shapes;
-    cli_progress progress;
-    hone_build_options options;
+    request r;
     int64_t start = cli_now_ns();
-    cli_progress_start(&progress);
-    hone_status status = cli_shapes_parse(&args->shapes, &shapes, err);
+    cli_progress_start(&r.progress);
+    hone_status status = request_init(&r, args, level, err);
     if (status == HONE_OK)
-        status = cli_build_options(args, level, &shapes, &progress, &options, err);
-    if (status == HONE_OK)
-        status = model ? hone_engine_build(model, &options, &s->engine, err)
-                       : hone_engine_open(s->path, &options, &s->engine, err);
-    cli_progress_end(&progress);
-    cli_shapes_free(&shapes);
+        status = model ? hone_engine_build(model, &r.options, &s->engine, err)
+                       : hone_engine_open(s->path, &r.options, &s->engine, err);
+    cli_progress_end(&r.progress);
+    cli_shapes_free(&r.shapes);
     s->load_ms = (double)(cli_now_ns() - start) * 1e-6;
     return status;
 }

@@ -23,10 +23,6 @@ typedef struct cli_subject {
 HONE_NODISCARD hone_status cli_shapes_parse(const cli_list *specs, cli_shapes *out,
                                             hone_error *err);
 void cli_shapes_free(cli_shapes *shapes);
-/** The build options that the arguments ask for; `shapes` and `progress` must outlive them. */
-HONE_NODISCARD hone_status cli_build_options(const cli_args *args, int level,
-                                             const cli_shapes *shapes, cli_progress *progress,
-                                             hone_build_options *out, hone_error *err);
 /** Is it an engine file? False when it cannot be read. */
 bool cli_is_engine(const char *path);
 /** As hone_model_open, with a clear word about engine files. */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "backend/cpu/lower.h"
+#include "base/threads.h"
 #include "engine/internal.h"
 #include "ir/infer.h"
 #include "onnx/reader.h"
@@ -174,6 +175,28 @@ static void fix_defaults(hone_graph *g) {
     g->n_inputs = n;
 }
 
+/* Where in [0, 1] lowering, which tunes, begins. */
+#define LOWERING_AT 0.4
+
+static void lowering_progress(void *arg, double fraction, const char *what) {
+    progress(arg, LOWERING_AT + (1 - LOWERING_AT) * fraction, what);
+}
+
+static hone_status lower(hone_engine *e, const hone_build_options *o, hone_error *err) {
+    hone_build_options copy = *o;
+    hone_lower_options options = {
+        .is_exact = o->is_exact,
+        .tune = o->tune,
+        .n_threads = o->n_threads ? o->n_threads : hone_default_threads(),
+        .tune_cache = o->tune_cache,
+        .progress = lowering_progress,
+        .progress_arg = &copy,
+        .remark = o->remark,
+        .remark_arg = o->remark_arg,
+    };
+    return hone_cpu_lower(e->graph, &options, err);
+}
+
 static hone_status build(hone_engine *e, const hone_model *model, const hone_build_options *o,
                          hone_error *err) {
     e->is_reference = o->optimize == 0;
@@ -192,10 +215,9 @@ static hone_status build(hone_engine *e, const hone_model *model, const hone_bui
     if (o->optimize >= 1)
         HONE_TRY(hone_passes_run(
             e->graph, &(hone_pass_options){.only = o->passes, .stop_at = o->stop_at}, err));
-    progress(o, 0.4, "lowering");
+    progress(o, LOWERING_AT, "lowering");
     if (o->optimize >= 2)
-        HONE_TRY(hone_cpu_lower(
-            e->graph, &(hone_lower_options){.is_exact = o->is_exact, .tune = o->tune}, err));
+        HONE_TRY(lower(e, o, err));
     if (hone_graph_index(e->graph) != HONE_OK)
         return hone_fail(err, HONE_E_NOMEM, "no memory to index the graph");
     HONE_TRY(hone_graph_verify(e->graph, err));

@@ -3,6 +3,7 @@
 #define HONE_BACKEND_CPU_FUSE_H
 
 #include "backend/cpu/lower.h"
+#include "backend/cpu/tune.h"
 
 /** MatMul and Gemm with constant weights become hone.Gemm. */
 HONE_NODISCARD hone_status hone_cpu_lower_gemm(hone_graph *g, hone_error *err);
@@ -10,6 +11,6 @@ HONE_NODISCARD hone_status hone_cpu_lower_gemm(hone_graph *g, hone_error *err);
 HONE_NODISCARD hone_status hone_cpu_fuse_epilogues(hone_graph *g, hone_error *err);
 /** Choose a kernel for every hone.Conv and hone.Gemm and pack its weights for it. */
 HONE_NODISCARD hone_status hone_cpu_pack(hone_graph *g, const hone_lower_options *o,
-                                         hone_error *err);
+                                         hone_tuner *tuner, hone_error *err);
 
 #endif

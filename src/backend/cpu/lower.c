@@ -3,6 +3,7 @@
 #include "backend/cpu/fuse.h"
 #include "backend/cpu/impls.h"
 #include "backend/cpu/layout.h"
+#include "backend/cpu/tune.h"
 
 /* Every node gets the kernel that may stand in for its reference; whether it really does is up to
  * the kernel's prepare(), which knows the shapes. */
@@ -17,22 +18,28 @@ static void choose_kernels(hone_graph *g) {
     }
 }
 
-static hone_status lower_graph(hone_graph *g, const hone_lower_options *options, hone_error *err) {
+static hone_status lower_graph(hone_graph *g, const hone_lower_options *options, hone_tuner *tuner,
+                               hone_error *err) {
     for (int i = 0; i < g->n_nodes; ++i) {
         const hone_node *n = g->nodes[i];
         for (int k = 0; k < n->n_attrs; ++k) {
             if (n->attrs[k].kind == HONE_ATTR_GRAPH)
-                HONE_TRY(lower_graph(n->attrs[k].g, options, err));
+                HONE_TRY(lower_graph(n->attrs[k].g, options, tuner, err));
         }
     }
     HONE_TRY(hone_cpu_layout(g, err));
     HONE_TRY(hone_cpu_lower_gemm(g, err));
     HONE_TRY(hone_cpu_fuse_epilogues(g, err));
-    return hone_cpu_pack(g, options, err);
+    return hone_cpu_pack(g, options, tuner, err);
 }
 
 hone_status hone_cpu_lower(hone_graph *g, const hone_lower_options *options, hone_error *err) {
-    HONE_TRY(lower_graph(g, options, err));
-    choose_kernels(g);
-    return HONE_OK;
+    hone_tuner *tuner = hone_tuner_create(options);
+    if (!tuner)
+        return hone_fail(err, HONE_E_NOMEM, "no memory for tuning");
+    hone_status status = lower_graph(g, options, tuner, err);
+    hone_tuner_destroy(tuner);
+    if (status == HONE_OK)
+        choose_kernels(g);
+    return status;
 }

@@ -6,8 +6,14 @@
 #include "ir/op.h"
 
 typedef struct hone_lower_options {
-    bool is_exact;  /* no kernels that reorder arithmetic, such as Winograd's */
-    hone_tune tune; /* off: the default kernels; else the candidates are timed */
+    bool is_exact;          /* no kernels that reorder arithmetic, such as Winograd's */
+    hone_tune tune;         /* off: the default kernels; else the candidates are timed */
+    int n_threads;          /* to tune for */
+    const char *tune_cache; /* NULL: nothing is kept */
+    void (*progress)(void *arg, double fraction, const char *what); /* NULL: none */
+    void *progress_arg;
+    void (*remark)(void *arg, const char *text); /* NULL: none */
+    void *remark_arg;
 } hone_lower_options;
 
 HONE_NODISCARD hone_status hone_cpu_lower(hone_graph *g, const hone_lower_options *options,

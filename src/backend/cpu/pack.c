@@ -56,7 +56,16 @@ static const hone_conv_kernel *choose(const hone_conv *p, const hone_lower_optio
     int n_level = 1;
     while (n_level < n && list[n_level]->isa == list[0]->isa)
         ++n_level;
-    return o->tune == HONE_TUNE_OFF ? list[0] : hone_tune_conv(tuner, p, list, n_level);
+    return hone_tune_conv(tuner, p, list, n_level);
+}
+
+/* The problem that a dense kernel gets: a transposed convolution is a product to it. */
+static hone_status dense_problem(const hone_node *n, hone_conv *p, hone_error *err) {
+    HONE_TRY(hone_nominal_problem(n, &n->in[HONE_IN_X]->type, p, err));
+    if (!hone_is_lowered(n, "ConvTranspose"))
+        return HONE_OK;
+    *p = hone_deconv_gemm(p);
+    return hone_conv_check(p, err);
 }
 
 static hone_status pack_node(hone_graph *g, hone_node *n, const hone_lower_options *o,
@@ -67,8 +76,7 @@ static hone_status pack_node(hone_graph *g, hone_node *n, const hone_lower_optio
     HONE_TRY(hone_nominal_problem(n, &n->in[HONE_IN_X]->type, &p, err));
     if (is_deconv) {
         HONE_TRY(reorder_deconv(g, n, &p, &w, err));
-        p = hone_deconv_gemm(&p);
-        HONE_TRY(hone_conv_check(&p, err));
+        HONE_TRY(dense_problem(n, &p, err));
     } else {
         w = weights_of(n, &p);
     }
@@ -96,13 +104,18 @@ static bool is_packable(const hone_node *n) {
            hone_is_lowered(n, "ConvTranspose");
 }
 
-hone_status hone_cpu_pack(hone_graph *g, const hone_lower_options *o, hone_error *err) {
-    hone_tuner tuner = {.arena = g->arena};
+hone_status hone_cpu_pack(hone_graph *g, const hone_lower_options *o, hone_tuner *tuner,
+                          hone_error *err) {
+    for (int i = 0; i < g->n_nodes; ++i) {
+        hone_conv p;
+        if (is_packable(g->nodes[i]) && dense_problem(g->nodes[i], &p, NULL) == HONE_OK)
+            hone_tuner_expect(tuner, &p);
+    }
     for (int i = 0; i < g->n_nodes; ++i) {
         hone_node *n = g->nodes[i];
         if (!is_packable(n))
             continue;
-        hone_status status = pack_node(g, n, o, &tuner, err);
+        hone_status status = pack_node(g, n, o, tuner, err);
         if (status != HONE_OK)
             return hone_fail_node(err, status, n->name, n->op_name);
     }

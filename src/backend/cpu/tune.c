@@ -1,30 +1,50 @@
+/* Every choice follows from the times in the cache alone, so that a second build with the same
+ * cache chooses the same. */
 #include "backend/cpu/tune.h"
 
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-/* Rounds are interleaved, so that a disturbance hits all candidates alike; the least time counts.
- */
-enum { ROUNDS = 5, MAX_CANDIDATES = 16 };
+#include "backend/cpu/tune_cache.h"
 
-typedef struct hone_tuned {
-    struct hone_tuned *next;
-    hone_conv p;
-    const hone_conv_kernel *kernel;
-} hone_tuned;
+/* A kernel replaces the default only when its time is shorter by this factor: less is noise. */
+#define CLEARLY 0.98
+/* Quick tuning leaves out problems that cost less than this share of all multiply-adds. */
+#define QUICK_SHARE 0.01
 
-/* One candidate with its packed weights and scratch memory. */
-typedef struct trial {
-    const hone_conv_kernel *kernel;
-    float *packed;
-    void *scratch;
-    double best_ms;
-} trial;
+typedef struct effort {
+    hone_timing_budget budget; /* for one problem */
+    double total_ms;           /* for all; afterwards the defaults are taken */
+} effort;
 
-static void *aligned_memory(size_t bytes) {
-    return aligned_alloc(64, (bytes + 127) / 64 * 64);
-}
+static const effort efforts[] = {
+    [HONE_TUNE_OFF] = {{0, 0, 0}, 0},
+    [HONE_TUNE_QUICK] = {{60, 3, 30}, 15e3},
+    [HONE_TUNE_FULL] = {{200, 5, 100}, 120e3},
+};
+
+/* A problem of the model, and the nodes that have it. */
+typedef struct problem {
+    struct problem *next;
+    char key[256];
+    double macs; /* of all nodes */
+    const hone_conv_kernel *chosen;
+} problem;
+
+struct hone_tuner {
+    const hone_lower_options *options;
+    hone_arena arena;
+    hone_tune_cache cache;
+    hone_pool *pool; /* made when first needed */
+    problem *problems;
+    double macs, spent_ms;
+    int n_problems, n_chosen;
+    bool is_late; /* said that time is over */
+};
 
 static double now_ms(void) {
     struct timespec t;
@@ -32,101 +52,161 @@ static double now_ms(void) {
     return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
 }
 
-/* Small numbers, all different: denormals and zeros would change the speed. */
-static void fill(float *x, size_t n) {
-    for (size_t i = 0; i < n; ++i)
-        x[i] = (float)((i * 2654435761u >> 16) & 1023) * 0x1p-10f - 0.5f;
+static void remark(const hone_tuner *t, const char *text) {
+    if (t->options->remark)
+        t->options->remark(t->options->remark_arg, text);
 }
 
-typedef struct workload {
-    hone_conv p;
-    float *x, *y, *weights;
-    size_t n_x, n_y, n_weights;
-} workload;
-
-static bool workload_init(workload *w, const hone_conv *p) {
-    w->p = *p;
-    w->n_x = (size_t)(p->n * p->ih * p->iw * p->ldx);
-    w->n_y = (size_t)(p->n * p->oh * p->ow * (p->ldy > p->ldr ? p->ldy : p->ldr));
-    w->n_weights = (size_t)(p->oc * (p->ic / p->groups) * p->kh * p->kw);
-    w->x = aligned_memory(w->n_x * sizeof(float));
-    w->y = aligned_memory(w->n_y * sizeof(float));
-    w->weights = aligned_memory(w->n_weights * sizeof(float));
-    if (!w->x || !w->y || !w->weights)
-        return false;
-    fill(w->x, w->n_x);
-    fill(w->y, w->n_y);
-    fill(w->weights, w->n_weights);
-    return true;
+hone_tuner *hone_tuner_create(const hone_lower_options *options) {
+    hone_tuner *t = calloc(1, sizeof *t);
+    hone_error err = {.offset = -1};
+    if (!t)
+        return NULL;
+    t->options = options;
+    hone_arena_init(&t->arena, 0);
+    bool is_off = options->tune == HONE_TUNE_OFF;
+    if (hone_tune_cache_open(&t->cache, is_off ? NULL : options->tune_cache, &err) != HONE_OK)
+        remark(t, err.message);
+    return t;
 }
 
-static void workload_deinit(workload *w) {
-    free(w->x);
-    free(w->y);
-    free(w->weights);
+void hone_tuner_destroy(hone_tuner *t) {
+    hone_error err = {.offset = -1};
+    if (!t)
+        return;
+    if (hone_tune_cache_save(&t->cache, &err) != HONE_OK)
+        remark(t, err.message);
+    hone_tune_cache_close(&t->cache);
+    hone_pool_destroy(t->pool);
+    hone_arena_deinit(&t->arena);
+    free(t);
 }
 
-static bool trial_init(trial *t, const workload *w, const hone_conv_kernel *kernel) {
-    int64_t taps = w->p.kh * w->p.kw;
-    hone_conv_weights weights = {.data = w->weights,
-                                 .so = w->p.ic / w->p.groups * taps,
-                                 .si = taps,
-                                 .sky = w->p.kw,
-                                 .skx = 1};
-    t->kernel = kernel;
-    t->packed = aligned_memory(kernel->packed_bytes(&w->p));
-    t->scratch = aligned_memory(kernel->scratch_bytes(&w->p));
-    t->best_ms = 1e30;
-    if (!t->packed || !t->scratch)
-        return false;
-    kernel->pack(&w->p, &weights, t->packed);
-    return true;
+/* What decides the speed: all of the problem but the activation's parameters. */
+static void print_key(const hone_tuner *t, const hone_conv *p, char *key, size_t size) {
+    const int64_t v[] = {p->n,  p->ih, p->iw, p->ic, p->oh, p->ow, p->oc,  p->groups, p->kh, p->kw,
+                         p->sh, p->sw, p->dh, p->dw, p->pt, p->pl, p->ldx, p->ldy,    p->ldr};
+    int at = snprintf(key, size, "conv_f32 act%d res%d threads%d", (int)p->act, p->has_residual,
+                      t->options->n_threads);
+    for (size_t i = 0; i < sizeof v / sizeof v[0]; ++i)
+        at += snprintf(key + at, size - (size_t)at, " %" PRId64, v[i]);
 }
 
-static void time_once(trial *t, const workload *w) {
-    hone_conv_args args = {.x = w->x, .packed = t->packed, .residual = w->y, .y = w->y};
-    int64_t n = t->kernel->n_tasks(&w->p);
-    double start = now_ms();
-    for (int64_t task = 0; task < n; ++task)
-        t->kernel->run(&w->p, &args, task, t->scratch);
-    double ms = now_ms() - start;
-    if (ms < t->best_ms)
-        t->best_ms = ms;
+static problem *find(const hone_tuner *t, const char *key) {
+    problem *k = t->problems;
+    while (k && strcmp(k->key, key) != 0)
+        k = k->next;
+    return k;
 }
 
-static int fastest(trial *trials, int n, const workload *w) {
-    for (int round = 0; round < ROUNDS; ++round) {
-        for (int i = 0; i < n; ++i)
-            time_once(&trials[i], w);
+static problem *find_or_add(hone_tuner *t, const hone_conv *p) {
+    char key[sizeof t->problems->key + 256];
+    print_key(t, p, key, sizeof key);
+    problem *k = find(t, key);
+    if (k || strlen(key) >= sizeof k->key)
+        return k;
+    k = HONE_NEW(&t->arena, problem);
+    if (k) {
+        *k = (problem){.next = t->problems};
+        memcpy(k->key, key, strlen(key));
+        t->problems = k;
+        ++t->n_problems;
     }
+    return k;
+}
+
+void hone_tuner_expect(hone_tuner *t, const hone_conv *p) {
+    double macs = (double)(p->n * p->oh * p->ow) * (double)(p->oc * (p->ic / p->groups)) *
+                  (double)(p->kh * p->kw);
+    problem *k = t->options->tune == HONE_TUNE_OFF ? NULL : find_or_add(t, p);
+    if (k) {
+        k->macs += macs;
+        t->macs += macs;
+    }
+}
+
+/* The times of all candidates as the entry has them; false when one is missing. */
+static bool recall(const hone_tune_entry *e, const hone_conv_kernel *const *candidates, int n,
+                   double *ms) {
+    for (int i = 0; i < n; ++i) {
+        ms[i] = 0;
+        for (int k = 0; e && k < e->n_times; ++k) {
+            if (strcmp(e->times[k].kernel, candidates[i]->name) == 0)
+                ms[i] = e->times[k].ms;
+        }
+        if (!(ms[i] > 0))
+            return false;
+    }
+    return true;
+}
+
+static int fastest(const double *ms, int n) {
     int best = 0;
-    for (int i = 1; i < n; ++i)
-        best = trials[i].best_ms < trials[best].best_ms ? i : best;
+    for (int i = 1; i < n; ++i) {
+        double limit = best == 0 ? ms[0] * CLEARLY : ms[best];
+        best = ms[i] < limit ? i : best;
+    }
     return best;
+}
+
+static bool has_time(hone_tuner *t) {
+    if (t->spent_ms < efforts[t->options->tune].total_ms)
+        return true;
+    if (!t->is_late)
+        remark(t,
+               "tuning took its time: the remaining nodes get their default kernels; build again "
+               "with the same tuning cache to go on");
+    t->is_late = true;
+    return false;
+}
+
+/* Measure, and note the times in the cache. */
+static bool measure(hone_tuner *t, const problem *k, const hone_conv *p,
+                    const hone_conv_kernel *const *candidates, int n) {
+    hone_timing timings[HONE_TIMING_MAX];
+    hone_tune_time times[HONE_TIMING_MAX];
+    double start = now_ms();
+    if (!t->pool && t->options->n_threads != 1 &&
+        hone_pool_create(t->options->n_threads, &t->pool, NULL) != HONE_OK)
+        return false;
+    bool ok =
+        hone_time_kernels(t->pool, p, candidates, n, &efforts[t->options->tune].budget, timings);
+    for (int i = 0; i < n && ok; ++i)
+        times[i] = (hone_tune_time){timings[i].kernel->name, timings[i].min_ms};
+    if (ok)
+        hone_tune_cache_add(&t->cache, k->key, times, n);
+    t->spent_ms += now_ms() - start;
+    return ok;
+}
+
+static const hone_conv_kernel *choose(hone_tuner *t, const problem *k, const hone_conv *p,
+                                      const hone_conv_kernel *const *candidates, int n) {
+    double ms[HONE_TIMING_MAX];
+    n = n < HONE_TIMING_MAX ? n : HONE_TIMING_MAX;
+    if (n < 2)
+        return candidates[0];
+    if (!recall(hone_tune_cache_find(&t->cache, k->key), candidates, n, ms)) {
+        bool is_cheap = t->options->tune == HONE_TUNE_QUICK && k->macs < QUICK_SHARE * t->macs;
+        if (is_cheap || !has_time(t) || !measure(t, k, p, candidates, n) ||
+            !recall(hone_tune_cache_find(&t->cache, k->key), candidates, n, ms))
+            return candidates[0];
+    }
+    return candidates[fastest(ms, n)];
 }
 
 const hone_conv_kernel *hone_tune_conv(hone_tuner *t, const hone_conv *p,
                                        const hone_conv_kernel *const *candidates, int n) {
-    for (hone_tuned *k = t->list; k; k = k->next) {
-        if (memcmp(&k->p, p, sizeof *p) == 0)
-            return k->kernel;
+    problem *k = t->options->tune == HONE_TUNE_OFF ? NULL : find_or_add(t, p);
+    if (!k)
+        return candidates[0];
+    if (!k->chosen) {
+        char what[64];
+        snprintf(what, sizeof what, "tuning %d of %d", t->n_chosen + 1, t->n_problems);
+        if (t->options->progress)
+            t->options->progress(t->options->progress_arg,
+                                 (double)t->n_chosen / (double)t->n_problems, what);
+        k->chosen = choose(t, k, p, candidates, n);
+        ++t->n_chosen;
     }
-    workload w;
-    trial trials[MAX_CANDIDATES] = {{0}};
-    n = n < MAX_CANDIDATES ? n : MAX_CANDIDATES;
-    bool ok = workload_init(&w, p);
-    for (int i = 0; i < n && ok; ++i)
-        ok = trial_init(&trials[i], &w, candidates[i]);
-    const hone_conv_kernel *chosen = candidates[ok && n > 1 ? fastest(trials, n, &w) : 0];
-    for (int i = 0; i < n; ++i) {
-        free(trials[i].packed);
-        free(trials[i].scratch);
-    }
-    workload_deinit(&w);
-    hone_tuned *entry = HONE_NEW(t->arena, hone_tuned);
-    if (entry) {
-        *entry = (hone_tuned){t->list, *p, chosen};
-        t->list = entry;
-    }
-    return chosen;
+    return k->chosen;
 }

@@ -2,17 +2,22 @@
 #ifndef HONE_BACKEND_CPU_TUNE_H
 #define HONE_BACKEND_CPU_TUNE_H
 
-#include "base/arena.h"
-#include "kernels/conv.h"
+#include "backend/cpu/lower.h"
+#include "backend/cpu/timing.h"
 
-/* Problems that were timed, so that equal layers are timed once and get the same kernel. */
-typedef struct hone_tuner {
-    hone_arena *arena;
-    struct hone_tuned *list;
-} hone_tuner;
+typedef struct hone_tuner hone_tuner;
 
-/** The fastest of the candidates for the problem, on one thread with made-up data; the first one
- * when there is no memory to find out. */
+/** NULL when out of memory. `options` must outlive the tuner. */
+hone_tuner *hone_tuner_create(const hone_lower_options *options);
+/** Keeps what was measured in the options' cache file. */
+void hone_tuner_destroy(hone_tuner *t);
+
+/** Say that a node with this problem comes: what the whole costs, and how far tuning is, follows
+ * from it. */
+void hone_tuner_expect(hone_tuner *t, const hone_conv *p);
+/** The fastest of the candidates for the problem, on the options' number of threads; equal problems
+ * are timed once. The first candidate, which is the default, where tuning is off, the node too
+ * cheap for quick tuning, or time or memory are out; and where no other is clearly faster. */
 const hone_conv_kernel *hone_tune_conv(hone_tuner *t, const hone_conv *p,
                                        const hone_conv_kernel *const *candidates, int n);
 
