@@ -102,6 +102,15 @@ expect 0 '"arena_bytes"' build "$model" -o "$tmp/fixed.hone" --json --explain
 holds "build --json" is_json "$tmp/out"
 expect 1 "over the limit" build "$model" -o "$tmp/x.hone" --max-ram 1k
 expect 1 "not of the form" build "$model" -o "$tmp/x.hone" --shape image=1xx3
+export XDG_CACHE_HOME=$tmp/cache
+expect 0 "nodes" build "$model" -o "$tmp/a.hone" --tune full --tune-cache off
+holds "no tuning cache when it is off" test ! -e "$tmp/cache"
+digits=$data/../../examples/digits/digits.onnx
+expect 0 "nodes" build "$digits" -o "$tmp/a.hone" --tune full --threads 1
+expect 0 "nodes" build "$digits" -o "$tmp/b.hone" --tune full --threads 1
+holds "the tuning cache decides" cmp -s "$tmp/a.hone" "$tmp/b.hone"
+echo rubbish >"$tmp/rubbish"
+expect 0 "rubbish is ignored" build "$digits" -o "$tmp/b.hone" --tune quick --tune-cache "$tmp/rubbish"
 expect 1 "off, quick or full" build "$model" -o "$tmp/x.hone" --tune hard
 expect 2 "not possible" build "$model" -o "$tmp/x.hone" --max-ram lots
 expect 0 "an engine" inspect "$tmp/tiny.hone"
