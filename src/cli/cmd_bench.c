@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "cli/explain.h"
 #include "cli/options_def.h"
 #include "cli/subject.h"
 #include "ops/cost.h"
@@ -158,26 +159,37 @@ static void print_facts(const cli_subject *s, const timing *t, const cli_args *a
     }
 }
 
+static hone_status benchmark(cli_subject *s, const cli_args *args, hone_error *err) {
+    timing t = {0};
+    hone_status status = measure(s->session, &t, args->seconds, err);
+    if (status == HONE_OK)
+        print_facts(s, &t, args);
+    free(t.ms);
+    return status;
+}
+
 static int run(const cli_args *args) {
     hone_error err = {.offset = -1};
     cli_subject s;
-    timing t = {0};
+    int n_slow = 0;
     const char *path = args->files.item[0];
     if (cli_subject_open(&s, args, path, args->level, &err) != HONE_OK)
         return cli_fail(&err, path);
     hone_status status = cli_subject_set_inputs(&s, args, CLI_FILL_RANDOM, &err);
     if (status == HONE_OK)
-        status = measure(s.session, &t, args->seconds, &err);
-    if (status == HONE_OK)
-        print_facts(&s, &t, args);
+        status = args->assert_dispatch ? cli_assert_dispatch(&s, args, &n_slow, &err)
+                                       : benchmark(&s, args, &err);
     cli_subject_close(&s);
-    free(t.ms);
-    return status == HONE_OK ? CLI_DONE : cli_fail(&err, path);
+    if (status != HONE_OK)
+        return cli_fail(&err, path);
+    return n_slow > 0 ? CLI_FAILED : CLI_DONE;
 }
 
 static const cli_option options[] = {
     CLI_OPTION_THREADS,
     CLI_OPTION("--seconds", "S", CLI_NUMBER, seconds, "how long to measure (default 3)"),
+    CLI_OPTION("--assert-dispatch", NULL, CLI_FLAG, assert_dispatch,
+               "fail when another kernel runs a node more than 5 % faster"),
     CLI_OPTION_LEVEL,
     CLI_OPTION_INPUT,
     CLI_OPTION_SHAPE,
@@ -193,7 +205,8 @@ const cli_verb cli_bench = {
     .what = "measure latency and throughput\n\n"
             "One session runs again and again on the same inputs, random ones unless --input is\n"
             "given, after a warm-up of a tenth of the time. The first run, which plans the\n"
-            "memory, is reported by itself.",
+            "memory, is reported by itself. --assert-dispatch, instead, times the kernels between\n"
+            "which nodes had the choice, in turns, and lists those that got a slow one.",
     .examples = "  hone bench model.onnx --threads 4 --seconds 5\n"
                 "  hone bench model.onnx --level 0          (the unoptimised graph)\n"
                 "  hone bench model.hone --shape image=8x3x224x224 --json\n",

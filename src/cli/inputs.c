@@ -302,6 +302,7 @@ static hone_status set_inputs(filler *f, const cli_args *args, wish *wishes, hon
 hone_status cli_subject_set_inputs(cli_subject *s, const cli_args *args, cli_fill fill,
                                    hone_error *err) {
     filler f = {.s = s, .seed = (uint64_t)args->seed, .fill = fill};
+    cli_subject_drop_inputs(s);
     s->n_inputs = hone_engine_input_count(s->engine);
     s->inputs = calloc((size_t)s->n_inputs + 1, sizeof *s->inputs);
     wish *wishes = calloc((size_t)s->n_inputs + 1, sizeof *wishes);

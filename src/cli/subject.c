@@ -216,11 +216,20 @@ hone_status cli_subject_run(cli_subject *s, hone_error *err) {
     return status;
 }
 
+void cli_subject_drop_inputs(cli_subject *s) {
+    for (int i = 0; i < s->n_inputs; ++i) {
+        hone_status status = hone_session_set_input(s->session, i, NULL, NULL);
+        (void)status; /* input i exists */
+        hone_tensor_release(&s->inputs[i]);
+    }
+    free(s->inputs);
+    s->inputs = NULL;
+    s->n_inputs = 0;
+}
+
 void cli_subject_close(cli_subject *s) {
+    cli_subject_drop_inputs(s);
     hone_session_destroy(s->session);
     hone_engine_destroy(s->engine);
-    for (int i = 0; i < s->n_inputs; ++i)
-        hone_tensor_release(&s->inputs[i]);
-    free(s->inputs);
     *s = (cli_subject){0};
 }

@@ -44,7 +44,8 @@ typedef enum cli_fill {
     CLI_FILL_RANDOM,  /* of the optimal shapes of --shape */
     CLI_FILL_LARGEST, /* zeros of the largest shapes of --shape */
 } cli_fill;
-/** Load, or make up, the inputs and set them (inputs.c). */
+void cli_subject_drop_inputs(cli_subject *s);
+/** Load, or make up, the inputs and set them in place of what was set (inputs.c). */
 HONE_NODISCARD hone_status cli_subject_set_inputs(cli_subject *s, const cli_args *args,
                                                   cli_fill fill, hone_error *err);
 

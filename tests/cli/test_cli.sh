@@ -98,8 +98,12 @@ expect 1 "cannot|No such" optimize "$model" -o "$tmp/absent/x.onnx"
 # build, and engines as input
 expect 0 "activations need" build "$model" -o "$tmp/tiny.hone" --shape image=1x3x16x16:2x3x16x16:4x3x16x16
 expect 0 "a/BatchNorm +Conv" build "$model" -o "$tmp/fixed.hone" --shape image=2x3x16x16 --explain
+expect 0 "alternatives" build "$model" -o "$tmp/fixed.hone" --shape image=2x3x16x16 --explain
+holds "what a refusal is for" grep -qE "(kernel is not 3x3|no optimised kernel)" "$tmp/out"
+holds "times" grep -q "times are the least of" "$tmp/out"
 expect 0 '"arena_bytes"' build "$model" -o "$tmp/fixed.hone" --json --explain
 holds "build --json" is_json "$tmp/out"
+holds "explain --json" grep -q '"refused": "' "$tmp/out"
 expect 1 "over the limit" build "$model" -o "$tmp/x.hone" --max-ram 1k
 expect 1 "not of the form" build "$model" -o "$tmp/x.hone" --shape image=1xx3
 export XDG_CACHE_HOME=$tmp/cache
@@ -160,6 +164,21 @@ holds "a trace" is_json "$tmp/trace.json"
 holds "trace events" grep -q '"traceEvents"' "$tmp/trace.json"
 expect 0 '"peak_gflops"' profile "$tmp/tiny.hone" --runs 2 --json
 holds "profile --json" is_json "$tmp/out"
+
+expect 0 "slower than the fastest" bench "$digits" --assert-dispatch --threads 1
+expect 0 '"problems"' bench "$digits" --assert-dispatch --threads 1 --json
+holds "bench --assert-dispatch --json" is_json "$tmp/out"
+# A tuning cache that makes the build take the other kernels.
+if command -v python3 >/dev/null && [ -s "$tmp/cache/hone/tuning" ]; then
+    python3 - "$tmp/cache/hone/tuning" "$tmp/forged" <<'END'
+import re, sys, zlib
+body = open(sys.argv[1], "rb").read().split(b"\n", 1)[1]
+body = re.sub(rb"(\w+=)[0-9.]+ (\w+=)[0-9.]+", rb"\g<1>9.0 \g<2>1.0", body)
+open(sys.argv[2], "wb").write(b"hone tuning cache 1 %08x\n" % zlib.crc32(body) + body)
+END
+    expect 0 "nodes" build "$digits" -o "$tmp/slow.hone" --tune full --threads 1 --tune-cache "$tmp/forged"
+    expect 1 "wino4 " bench "$tmp/slow.hone" --assert-dispatch --threads 1
+fi
 
 # diff
 expect 0 "0 beyond tolerance" diff "$model" --level-a 0 --level-b 2
