@@ -194,6 +194,9 @@ typedef struct hone_build_options {
     /** Called now and then with a fraction in [0, 1]; may be NULL. */
     void (*progress)(void *arg, double fraction, const char *what);
     void *progress_arg;
+    /** Lowest instruction-set level that the engine must run on: "ref", "avx2", "avx512", ...; NULL: that
+     * of this CPU. Weights are packed for it; other kernels are chosen where the engine runs. */
+    const char *isa;
     const char *tune_cache; /* file that keeps what tuning measures; NULL (default): none */
     /** Called with remarks, such as that the tuning cache is damaged; may be NULL. */
     void (*remark)(void *arg, const char *text);

@@ -90,6 +90,7 @@ class BuildOptions(ctypes.Structure):
         ("stop_at", c_int),
         ("progress", PROGRESS),
         ("progress_arg", c_void_p),
+        ("isa", c_char_p),
         ("tune_cache", c_char_p),
         ("remark", REMARK),
         ("remark_arg", c_void_p),

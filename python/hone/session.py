@@ -40,6 +40,7 @@ class SessionOptions:
     intra_op_num_threads: int = 0  #: 0: as many as the process may use
     optimize: int = 2  #: 0: none, 1: graph passes, 2: and kernels
     tune: str = "off"  #: time candidate kernels: "off", "quick" or "full"
+    isa: str | None = None  #: build for CPUs of this level, e.g. "avx2"; None: for this one
     tune_cache: str | None = None  #: file that keeps what tuning measures; None: nothing is kept
     exact: bool = False  #: leave out Winograd and other reformulations of arithmetic
     max_ram_bytes: int = 0  #: refuse to plan more activations than this; 0: no limit
@@ -69,6 +70,7 @@ def _native_options(options: SessionOptions) -> BuildOptions:
     native.optimize = options.optimize
     native.tune = _TUNE[options.tune]
     native.tune_cache = os.fsencode(options.tune_cache) if options.tune_cache else None
+    native.isa = options.isa.encode() if options.isa else None
     native.n_threads = options.intra_op_num_threads
     native.max_ram_bytes = options.max_ram_bytes
     native.is_exact = options.exact

@@ -5,6 +5,7 @@
 #ifndef HONE_CLI_CLI_H
 #define HONE_CLI_CLI_H
 
+#include <stdarg.h>
 #include <stdio.h>
 
 #include "base/status.h"
@@ -22,7 +23,7 @@ typedef struct cli_list {
 typedef struct cli_args {
     cli_list files; /* positional */
     cli_list inputs, shapes;
-    const char *output, *output_dir, *graph, *trace, *passes, *tune, *tune_cache;
+    const char *output, *output_dir, *graph, *trace, *passes, *tune, *tune_cache, *isa;
     int level, level_a, level_b, threads, stop_at, seed, runs;
     double seconds, rtol, atol;
     size_t max_ram;
@@ -109,7 +110,21 @@ cli_text cli_count(double n);     /* "3.8 G" */
 /** The model's name of a NULL or empty string. */
 const char *cli_name(const char *name);
 
-/* ---- tables ---- */
+/* ---- text that others wrote (escape.c) ---- */
+
+/** Bytes of the UTF-8 character that s begins with, and its number; 0: it is none. */
+int cli_utf8(const char *s, uint32_t *code);
+/** No control character, and none that changes the direction of text. */
+bool cli_is_harmless(uint32_t code);
+/** A copy, to be freed, with anything but harmless characters written as \x1b or \u{202e}; NULL
+ * when out of memory. */
+char *cli_escape(const char *s);
+/** Like fprintf, for text with names of models and files in it: escaped, except for newlines at the
+ * end. */
+void cli_say(FILE *to, const char *format, ...) HONE_PRINTF(2, 3);
+void cli_say_list(FILE *to, const char *format, va_list args);
+
+/* ---- tables: cells are escaped ---- */
 
 typedef struct cli_table cli_table;
 /** `heads` separated by '|'; a head that starts with '>' makes a right-aligned column. */

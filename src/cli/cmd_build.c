@@ -34,7 +34,7 @@ static hone_status print_json(const cli_args *args, cli_subject *s, hone_error *
     cli_json_int(&j, "file_bytes", file_bytes(args->output));
     cli_json_number(&j, "build_ms", s->load_ms);
     cli_json_int(&j, "arena_bytes", (int64_t)hone_session_arena_bytes(s->session));
-    cli_json_text(&j, "isa", hone_isa_name(hone_cpu_isa()));
+    cli_json_text(&j, "isa", hone_isa_name(s->engine->isa));
     cli_json_int(&j, "nodes", n_nodes);
     cli_json_int(&j, "reference_nodes", n_reference);
     if (args->explain)
@@ -49,9 +49,10 @@ static hone_status print_text(const cli_args *args, cli_subject *s, hone_error *
     if (args->explain)
         HONE_TRY(cli_explain(s, args, NULL, err));
     count_kernels(s->engine->graph, &n_nodes, &n_reference);
-    printf("%s: %s, %d nodes, %d of them with reference kernels, for %s, built in %.0f ms\n",
-           args->output, cli_bytes((double)file_bytes(args->output)).s, n_nodes, n_reference,
-           hone_isa_name(hone_cpu_isa()), s->load_ms);
+    cli_say(stdout,
+            "%s: %s, %d nodes, %d of them with reference kernels, for %s, built in %.0f ms\n",
+            args->output, cli_bytes((double)file_bytes(args->output)).s, n_nodes, n_reference,
+            hone_isa_name(s->engine->isa), s->load_ms);
     printf("activations need %s\n", cli_bytes((double)arena_bytes).s);
     return HONE_OK;
 }

@@ -34,8 +34,9 @@ static void print_finding(const hone_finding *x) {
     printf("%s%s%s [%s] ", cli_colour_on(stdout, severities[x->severity].colour), name,
            cli_colour_off(stdout), x->reason);
     if (x->node[0] || x->op[0])
-        printf("%s (%s): ", cli_name(x->node), x->op[0] ? x->op : "?");
-    printf("%s\n    to do: %s\n", x->message, x->cure);
+        cli_say(stdout, "%s (%s): ", cli_name(x->node), x->op[0] ? x->op : "?");
+    cli_say(stdout, "%s\n", x->message);
+    printf("    to do: %s\n", x->cure);
 }
 
 /* Errors first. */
@@ -46,8 +47,8 @@ static void print_text(const char *path, const hone_findings *f) {
                 print_finding(&f->item[i]);
         }
     }
-    printf("%s: %d errors, %d warnings, %d notes%s\n", path, f->n_errors, f->n_warnings,
-           f->n - f->n_errors - f->n_warnings, f->n_errors ? "" : ": the model can run");
+    cli_say(stdout, "%s: %d errors, %d warnings, %d notes%s\n", path, f->n_errors, f->n_warnings,
+            f->n - f->n_errors - f->n_warnings, f->n_errors ? "" : ": the model can run");
 }
 
 static int run(const cli_args *args) {
@@ -71,17 +72,19 @@ static const cli_option options[] = {
 
 const cli_verb cli_check = {
     .name = "check",
-    .usage = "hone check MODEL [--json]",
-    .what = "list everything wrong with a model file\n\n"
+    .usage = "hone check MODEL|FILE.hone [--json]",
+    .what = "list everything wrong with a model file, or check an engine file\n\n"
             "All findings at once, each with its node, a reason code and what to do:\n"
             "  errors    malformed, malformed-node, undefined-value, defined-twice,\n"
             "            type-conflict, shape-conflict, unsupported-operator,\n"
             "            unsupported-type, unsupported-form, unsupported-model\n"
+            "            of engine files: malformed (checksums too), other-version\n"
             "  warnings  stale-shape\n"
             "  notes     dynamic-input, dynamic-shape, unused-node\n"
             "The exit status is 1 when there is an error.",
     .examples = "  hone check model.onnx\n"
-                "  hone check model.onnx --json\n",
+                "  hone check model.onnx --json\n"
+                "  hone check model.hone\n",
     .options = options,
     .min_files = 1,
     .max_files = 1,

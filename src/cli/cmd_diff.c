@@ -62,7 +62,7 @@ static void print_text(const cli_comparison *c, const cli_args *args) {
            c->n_beyond, args->rtol, args->atol);
     if (c->first) {
         cli_describe_difference(&c->first->diff, text, sizeof text);
-        printf("first beyond tolerance: %s: %s\n", c->first->name, text);
+        cli_say(stdout, "first beyond tolerance: %s: %s\n", c->first->name, text);
     }
 }
 

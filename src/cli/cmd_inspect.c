@@ -155,9 +155,9 @@ static void print_values(const char *title, const hone_graph *g, hone_value *con
         if (list[i]->initial && !all)
             n_left_out++;
         else
-            printf("  %s: %s%s\n", list[i]->name,
-                   hone_type_describe(g, &list[i]->type, type, sizeof type),
-                   list[i]->initial ? " (has a default)" : "");
+            cli_say(stdout, "  %s: %s%s\n", list[i]->name,
+                    hone_type_describe(g, &list[i]->type, type, sizeof type),
+                    list[i]->initial ? " (has a default)" : "");
     }
     if (n_left_out)
         printf("  and %d with defaults (--all lists them)\n", n_left_out);
@@ -171,7 +171,7 @@ static void print_sizes(const hone_graph *g) {
         const hone_type *t = &g->inputs[i]->type;
         if (g->inputs[i]->initial)
             continue;
-        printf("%s %s=", gap, g->inputs[i]->name);
+        cli_say(stdout, "%s %s=", gap, g->inputs[i]->name);
         gap = ",";
         for (int d = 0; d < t->rank; ++d)
             printf("%s%" PRId64, d ? "x" : "", t->dims[d]);
@@ -194,13 +194,13 @@ static void print_text(const cli_args *args, const hone_model *m, const hone_gra
                        const facts *f) {
     const hone_graph *g = m->graph;
     const hone_onnx_facts *o = &m->facts;
-    printf("%s: ONNX, IR version %" PRId64 ", %s %s\n", args->files.item[0], o->ir_version,
-           o->producer_name && *o->producer_name ? o->producer_name : "unknown producer",
-           o->producer_version ? o->producer_version : "");
+    cli_say(stdout, "%s: ONNX, IR version %" PRId64 ", %s %s\n", args->files.item[0], o->ir_version,
+            o->producer_name && *o->producer_name ? o->producer_name : "unknown producer",
+            o->producer_version ? o->producer_version : "");
     printf("opsets");
     for (int i = 0; i < o->n_imports; ++i)
-        printf("%s %s %" PRId64, i ? "," : "",
-               o->imports[i].domain[0] ? o->imports[i].domain : "ai.onnx", o->imports[i].version);
+        cli_say(stdout, "%s %s %" PRId64, i ? "," : "",
+                o->imports[i].domain[0] ? o->imports[i].domain : "ai.onnx", o->imports[i].version);
     printf("\n\n");
     print_values("inputs", g, g->inputs, g->n_inputs, args->all);
     print_values("outputs", g, g->outputs, g->n_outputs, true);
@@ -217,7 +217,7 @@ static void print_text(const cli_args *args, const hone_model *m, const hone_gra
            f->n_uncounted ? ", nodes of unknown shape left out" : "");
     printf("activations  %s in all", cli_bytes((double)f->activation_bytes).s);
     if (f->largest)
-        printf(", largest %s (%s)", cli_bytes((double)f->largest_bytes).s, f->largest);
+        cli_say(stdout, ", largest %s (%s)", cli_bytes((double)f->largest_bytes).s, f->largest);
     if (f->n_unknown)
         printf("; %d values of unknown size left out", f->n_unknown);
     printf("\n");
@@ -327,8 +327,8 @@ static int inspect_engine(const cli_args *args, const char *path) {
         cli_json_int(&j, "weight_bytes", f.total_weight_bytes);
         cli_json_close(&j, '}');
     } else {
-        printf("%s: an engine, %d nodes, %s of weights\n\n", path, f.n_nodes,
-               cli_bytes((double)f.total_weight_bytes).s);
+        cli_say(stdout, "%s: an engine, %d nodes, %s of weights\n\n", path, f.n_nodes,
+                cli_bytes((double)f.total_weight_bytes).s);
         print_values("inputs", g, g->inputs, g->n_inputs, args->all);
         print_values("outputs", g, g->outputs, g->n_outputs, true);
     }

@@ -190,7 +190,7 @@ static void print_result(const cli_args *args, const log_list *log, int before, 
         print_log(log);
     else
         printf("no pass changed anything\n");
-    printf("%s: %d nodes, %d before\n", args->output, after, before);
+    cli_say(stdout, "%s: %d nodes, %d before\n", args->output, after, before);
     if (verified)
         printf("verified on random inputs (seed %d): %d tensors compared, outputs differ by %.3g "
                "at most\n",

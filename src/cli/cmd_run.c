@@ -57,7 +57,7 @@ static void print_output(cli_json *j, const hone_io_info *io, const hone_tensor 
     char type[200];
     hone_tensor_describe(t, type, sizeof type);
     if (!j) {
-        printf("%s: %s%s%s\n", io->name, type, path ? " -> " : "", path ? path : "");
+        cli_say(stdout, "%s: %s%s%s\n", io->name, type, path ? " -> " : "", path ? path : "");
         return;
     }
     cli_json_open(j, NULL, '{');

@@ -7,14 +7,18 @@
 
 static void put_text(FILE *to, const char *s) {
     putc('"', to);
-    for (; *s; ++s) {
-        unsigned char c = (unsigned char)*s;
-        if (c == '"' || c == '\\')
-            fprintf(to, "\\%c", c);
-        else if (c < 0x20)
-            fprintf(to, "\\u%04x", c);
+    while (*s) {
+        uint32_t c;
+        int n = cli_utf8(s, &c);
+        if (n == 0) /* JSON is UTF-8 */
+            fputs("\\ufffd", to);
+        else if (c == '"' || c == '\\')
+            fprintf(to, "\\%c", (int)c);
+        else if (!cli_is_harmless(c))
+            fprintf(to, "\\u%04x", (unsigned)c);
         else
-            putc(c, to);
+            fwrite(s, 1, (size_t)n, to);
+        s += n ? n : 1;
     }
     putc('"', to);
 }

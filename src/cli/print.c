@@ -59,16 +59,15 @@ static void suggest(const hone_error *err, const char *file) {
         break;
     }
     if (verb && file)
-        fprintf(stderr, "  next: hone %s %s   (%s)\n", verb, file, why);
+        cli_say(stderr, "  next: hone %s %s   (%s)\n", verb, file, why);
 }
 
 int cli_fail(const hone_error *err, const char *file) {
     say_hone();
     bool has_node = err->node[0] || err->op[0];
     if (has_node)
-        fprintf(stderr, "%s (%s): ", cli_name(err->node), err->op);
-    fprintf(stderr, "%s", err->message[0] ? err->message : hone_status_name(err->code));
-    putc('\n', stderr);
+        cli_say(stderr, "%s (%s): ", cli_name(err->node), err->op);
+    cli_say(stderr, "%s\n", err->message[0] ? err->message : hone_status_name(err->code));
     suggest(err, file);
     return CLI_FAILED;
 }
@@ -77,7 +76,7 @@ int cli_misuse(const char *verb, const char *format, ...) {
     va_list args;
     say_hone();
     va_start(args, format);
-    vfprintf(stderr, format, args);
+    cli_say_list(stderr, format, args);
     va_end(args);
     fprintf(stderr, "\n  next: hone help%s%s\n", verb ? " " : "", verb ? verb : "");
     return CLI_MISUSED;
@@ -88,7 +87,7 @@ void cli_note(const char *format, ...) {
     fflush(stdout);
     fputs(cli_colour_on(stderr, CLI_GREY), stderr);
     va_start(args, format);
-    vfprintf(stderr, format, args);
+    cli_say_list(stderr, format, args);
     va_end(args);
     fprintf(stderr, "%s\n", cli_colour_off(stderr));
 }
@@ -174,7 +173,7 @@ void cli_cell(cli_table *t, const char *format, ...) {
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
     if (t)
-        add_cell(t, strdup(text));
+        add_cell(t, cli_escape(text));
 }
 
 /* Columns that a UTF-8 text takes, one for each code point. */
@@ -239,8 +238,9 @@ void cli_progress_show(void *progress, double fraction, const char *what) {
         return;
     int full = (int)(fraction * WIDTH);
     full = full < 0 ? 0 : full > WIDTH ? WIDTH : full;
-    fprintf(stderr, "\r[%.*s%*s] %3.0f %% %-24.24s", full, "##############################",
-            WIDTH - full, "", fraction * 100, what ? what : "");
+    fprintf(stderr, "\r[%.*s%*s] %3.0f %% ", full, "##############################", WIDTH - full,
+            "", fraction * 100);
+    cli_say(stderr, "%-24.24s", what ? what : "");
     fflush(stderr);
     p->is_shown = true;
 }

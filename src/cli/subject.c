@@ -125,6 +125,7 @@ static hone_status request_init(request *r, const cli_args *args, int level, hon
     o->optimize = level;
     o->n_threads = args->threads;
     o->max_ram_bytes = args->max_ram;
+    o->isa = args->isa;
     o->is_exact = args->exact;
     o->passes = args->passes;
     o->stop_at = args->stop_at;

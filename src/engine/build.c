@@ -184,23 +184,38 @@ static void lowering_progress(void *arg, double fraction, const char *what) {
 
 static hone_status lower(hone_engine *e, const hone_build_options *o, hone_error *err) {
     hone_build_options copy = *o;
+    int isa = o->isa ? hone_isa_parse(o->isa) : (int)hone_cpu_isa();
+    if (isa < 0)
+        return hone_fail(err, HONE_E_ARGUMENT,
+                         "there is no instruction set '%s': it is ref, avx2, "
+                         "avx512, avx512_vnni or avx512_bf16",
+                         o->isa);
+    if (isa > (int)hone_cpu_isa())
+        return hone_fail(err, HONE_E_ARGUMENT,
+                         "this CPU has %s and cannot build for %s; build there",
+                         hone_isa_name(hone_cpu_isa()), o->isa);
     hone_lower_options options = {
+        .isa = (hone_isa)isa,
         .is_exact = o->is_exact,
         .tune = o->tune,
-        .n_threads = o->n_threads ? o->n_threads : hone_default_threads(),
+        .n_threads = e->n_threads,
         .tune_cache = o->tune_cache,
         .progress = lowering_progress,
         .progress_arg = &copy,
         .remark = o->remark,
         .remark_arg = o->remark_arg,
     };
-    return hone_cpu_lower(e->graph, &options, err);
+    HONE_TRY(hone_cpu_lower(e->graph, &options, err));
+    e->isa = hone_cpu_needed_isa(e->graph);
+    return HONE_OK;
 }
 
 static hone_status build(hone_engine *e, const hone_model *model, const hone_build_options *o,
                          hone_error *err) {
     e->is_reference = o->optimize == 0;
     e->max_ram_bytes = o->max_ram_bytes;
+    if (o->tune != HONE_TUNE_OFF)
+        e->n_threads = o->n_threads ? o->n_threads : hone_default_threads();
     progress(o, 0.0, "reading");
     e->graph = hone_graph_clone(model->graph);
     if (!e->graph)

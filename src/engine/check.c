@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/file.h"
+#include "engine/internal.h"
 #include "onnx/adapt.h"
 #include "onnx/names.h"
 #include "onnx/reader.h"
@@ -332,6 +332,21 @@ static hone_status check_bytes(const hone_file_map *map, const char *dir, hone_f
     return status;
 }
 
+/* Structure and checksums; what the graph computes was checked when it was built. */
+static hone_status check_engine(const hone_file_map *map, hone_findings *out, hone_error *err) {
+    hone_error bad = {.offset = -1};
+    hone_status status = hone_engine_check(map->data, map->n_bytes, &bad);
+    if (status == HONE_OK)
+        return HONE_OK;
+    bool ok = status == HONE_E_VERSION
+                  ? hone_findings_add(out, HONE_ERROR, "other-version", bad.node, bad.op,
+                                      "build the engine again from its model", "%s", bad.message)
+                  : hone_findings_add(out, HONE_ERROR, "malformed", bad.node, bad.op,
+                                      "build the engine again, or copy the file again", "%s",
+                                      bad.message);
+    return ok ? HONE_OK : hone_fail(err, HONE_E_NOMEM, "no memory for the check");
+}
+
 hone_status hone_check_file(const char *path, hone_findings *out, hone_error *err) {
     hone_error unused;
     hone_file_map map;
@@ -346,7 +361,9 @@ hone_status hone_check_file(const char *path, hone_findings *out, hone_error *er
     if (!dir)
         return hone_fail(err, HONE_E_NOMEM, "no memory for the check");
     HONE_TRY(hone_file_map_open(path, &map, err));
-    hone_status status = check_bytes(&map, dir, out, err);
+    hone_status status = hone_engine_is_file(map.data, map.n_bytes)
+                             ? check_engine(&map, out, err)
+                             : check_bytes(&map, dir, out, err);
     hone_file_map_close(&map);
     return status;
 }

@@ -2,6 +2,7 @@
 #ifndef HONE_ENGINE_INTERNAL_H
 #define HONE_ENGINE_INTERNAL_H
 
+#include "base/cpu.h"
 #include "base/file.h"
 #include "engine/exec.h"
 #include "engine/memplan.h"
@@ -19,6 +20,8 @@ struct hone_engine {
     hone_model *model; /* owned when the engine was opened from a model file, else NULL */
     bool is_reference; /* optimize = 0 */
     size_t max_ram_bytes;
+    hone_isa isa;             /* what its packed weights need */
+    int n_threads;            /* that it was tuned for; 0: it was not */
     hone_shape_range *shapes; /* the profile; in the graph's arena */
     int n_shapes;
     hone_mem_layout layout; /* activations at the profile's optimum; n 0: none. In that arena too */
@@ -29,6 +32,8 @@ bool hone_engine_is_file(const uint8_t *bytes, size_t n);
 /** An engine over bytes that outlive it. */
 HONE_NODISCARD hone_status hone_engine_parse(const uint8_t *bytes, size_t n, hone_engine **out,
                                              hone_error *err);
+/** Check the bytes of an engine file as a load does, and the checksum of its data section. */
+HONE_NODISCARD hone_status hone_engine_check(const uint8_t *bytes, size_t n, hone_error *err);
 /** Call `fn` after each step of the session's runs, with more than the public profiler sees; NULL:
  * none. Takes the place of profiler and watcher. */
 void hone_session_set_hook(hone_session *s, hone_step_hook fn, void *arg);

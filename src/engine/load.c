@@ -330,11 +330,27 @@ static hone_status get_layout(loader *l, hone_mem_layout *layout) {
                                            : bad(l, "a buffer lies outside the memory plan");
 }
 
+static hone_status get_isa(loader *l, hone_isa *isa) {
+    const char *name;
+    HONE_TRY(get_string(l, &name, NULL));
+    int found = hone_isa_parse(name);
+    if (found < 0)
+        return hone_fail(l->err, HONE_E_VERSION,
+                         "the engine is built for '%s', an instruction set that this hone does not "
+                         "know; build it again",
+                         name);
+    *isa = (hone_isa)found;
+    return HONE_OK;
+}
+
 static hone_status get_engine(loader *l, hone_engine *e) {
-    int64_t is_reference, max_ram;
+    int64_t is_reference, max_ram, n_threads;
     int n;
     HONE_TRY(get_in(l, 0, 1, &is_reference));
     HONE_TRY(get_in(l, 0, INT64_MAX, &max_ram));
+    HONE_TRY(get_isa(l, &e->isa));
+    HONE_TRY(get_in(l, 0, INT32_MAX, &n_threads));
+    e->n_threads = (int)n_threads;
     e->is_reference = is_reference != 0;
     e->max_ram_bytes = (size_t)max_ram;
     HONE_TRY(get_count(l, &n));
@@ -402,6 +418,18 @@ hone_status hone_engine_parse(const uint8_t *bytes, size_t n, hone_engine **out,
         return status;
     }
     *out = e;
+    return HONE_OK;
+}
+
+hone_status hone_engine_check(const uint8_t *bytes, size_t n, hone_error *err) {
+    hone_engine_header h;
+    hone_engine *e;
+    HONE_TRY(hone_engine_parse(bytes, n, &e, err));
+    hone_engine_destroy(e);
+    HONE_TRY(check_header(bytes, n, &h, err));
+    if (hone_crc32(0, bytes + h.data_offset, (size_t)h.data_bytes) != h.data_crc)
+        return hone_fail(err, HONE_E_FORMAT,
+                         "the checksum of the engine's weights is wrong; build it again");
     return HONE_OK;
 }
 

@@ -215,6 +215,8 @@ static void put_layout(saver *s, const hone_mem_layout *layout) {
 static void put_engine(saver *s, const hone_engine *e) {
     put_i64(s, e->is_reference);
     put_i64(s, (int64_t)e->max_ram_bytes);
+    put_string(s, hone_isa_name(e->isa));
+    put_i64(s, e->n_threads);
     put_i64(s, e->graph->symbols->n);
     for (int i = 0; i < e->graph->symbols->n; ++i)
         put_string(s, e->graph->symbols->name[i]);

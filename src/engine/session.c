@@ -28,6 +28,13 @@ hone_status hone_session_create(const hone_engine *engine, int n_threads, hone_s
                                 hone_error *err) {
     *out = NULL;
     const hone_graph *g = engine->graph;
+    if (engine->isa > hone_cpu_isa())
+        return hone_fail(
+            err, HONE_E_VERSION,
+            "the engine's weights are packed for %s, this CPU has %s: build the engine "
+            "here, or elsewhere with 'hone build --isa %s'",
+            hone_isa_name(engine->isa), hone_isa_name(hone_cpu_isa()),
+            hone_isa_name(hone_cpu_isa()));
     hone_session *s = calloc(1, sizeof *s);
     if (!s)
         return hone_fail(err, HONE_E_NOMEM, "no memory for a session");

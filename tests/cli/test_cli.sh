@@ -71,6 +71,20 @@ expect 1 "has rank" inspect "$model" --shape image=1x3
 expect 1 "cannot open" inspect "$tmp/absent.onnx"
 expect 1 "next: hone check" inspect "$data/bad_names.onnx"
 
+# Names from a file must not reach the terminal as they are.
+LC_ALL=C sed -e 's#a/BatchNorm#\x1b[31mNorm\x07x#g' -e 's#image#\x1b[2JX#g' "$model" >"$tmp/names.onnx"
+for verb in "inspect $tmp/names.onnx" "check $tmp/names.onnx" "run $tmp/names.onnx" \
+    "run $tmp/names.onnx --input random" "profile $tmp/names.onnx --runs 1" \
+    "diff $tmp/names.onnx --level-a 0 --all" "build $tmp/names.onnx -o $tmp/names.hone --explain" \
+    "build $tmp/names.onnx -o $tmp/names.hone --max-ram 1" "inspect $tmp/names.hone" \
+    "inspect $tmp/names.onnx --json" "inspect $tmp/names.onnx --graph $tmp/names.dot"; do
+    # shellcheck disable=SC2086
+    "$hone" $verb >"$tmp/out" 2>"$tmp/err"
+    holds "no escape sequences: hone $verb" test -z "$(cat "$tmp/out" "$tmp/err" | grep -al $'[\x1b\x07]')"
+done
+holds "no escape sequences in pictures" test -z "$(grep -al $'[\x1b\x07]' "$tmp/names.dot")"
+expect 0 'x1b\[2JX: float32' inspect "$tmp/names.onnx"
+
 # check
 expect 0 "0 errors" check "$model"
 expect 1 "4 errors, 1 warnings" check "$data/bad_nodes.onnx"
@@ -118,6 +132,20 @@ expect 0 "rubbish is ignored" build "$digits" -o "$tmp/b.hone" --tune quick --tu
 expect 1 "off, quick or full" build "$model" -o "$tmp/x.hone" --tune hard
 expect 2 "not possible" build "$model" -o "$tmp/x.hone" --max-ram lots
 expect 0 "an engine" inspect "$tmp/tiny.hone"
+expect 0 "0 errors" check "$tmp/tiny.hone"
+cp "$tmp/tiny.hone" "$tmp/bad.hone"
+printf 'x' | dd of="$tmp/bad.hone" bs=1 seek=$(($(stat -c %s "$tmp/bad.hone") - 100)) conv=notrunc 2>/dev/null
+expect 1 "\[malformed\] the checksum of the engine's weights" check "$tmp/bad.hone"
+expect 1 '"reason": "malformed"' check "$tmp/bad.hone" --json
+expect 0 "for ref, built" build "$model" -o "$tmp/ref.hone" --isa ref
+expect 1 "no instruction set 'mmx'" build "$model" -o "$tmp/x.hone" --isa mmx
+HONE_MAX_ISA=ref expect 0 "scores" run "$tmp/ref.hone" --input random
+HONE_MAX_ISA=ref expect 1 "this CPU has ref and cannot build" build "$model" -o "$tmp/x.hone" --isa avx2
+if "$hone" build "$model" -o "$tmp/avx2.hone" --isa avx2 >/dev/null 2>&1; then
+    expect 0 "scores" run "$tmp/avx2.hone" --input random
+    HONE_MAX_ISA=ref expect 1 "packed for avx2, this CPU has ref" run "$tmp/avx2.hone" --input random
+    HONE_MAX_ISA=ref expect 0 "an engine" inspect "$tmp/avx2.hone"
+fi
 expect 1 "is an engine" optimize "$tmp/tiny.hone" -o "$tmp/x.onnx"
 expect 1 "outside the engine's profile" run "$tmp/tiny.hone" --input random --shape image=5x3x16x16
 

@@ -3,6 +3,7 @@
 #include "backend/cpu/fuse.h"
 #include "backend/cpu/impls.h"
 #include "backend/cpu/layout.h"
+#include "backend/cpu/problem.h"
 #include "backend/cpu/tune.h"
 
 /* Every node gets the kernel that may stand in for its reference; whether it really does is up to
@@ -31,6 +32,22 @@ static hone_status lower_graph(hone_graph *g, const hone_lower_options *options,
     HONE_TRY(hone_cpu_lower_gemm(g, err));
     HONE_TRY(hone_cpu_fuse_epilogues(g, err));
     return hone_cpu_pack(g, options, tuner, err);
+}
+
+hone_isa hone_cpu_needed_isa(const hone_graph *g) {
+    hone_isa isa = HONE_ISA_REF;
+    for (int i = 0; i < g->n_nodes; ++i) {
+        const hone_node *n = g->nodes[i];
+        const hone_conv_kernel *kernel =
+            hone_conv_kernel_find(hone_attr_string(n, "kernel_name", ""));
+        isa = kernel && kernel->isa > isa ? kernel->isa : isa;
+        for (int k = 0; k < n->n_attrs; ++k) {
+            hone_isa inner =
+                n->attrs[k].kind == HONE_ATTR_GRAPH ? hone_cpu_needed_isa(n->attrs[k].g) : isa;
+            isa = inner > isa ? inner : isa;
+        }
+    }
+    return isa;
 }
 
 hone_status hone_cpu_lower(hone_graph *g, const hone_lower_options *options, hone_error *err) {

@@ -49,7 +49,7 @@ enum { MAX_CANDIDATES = 16 };
 static const hone_conv_kernel *choose(const hone_conv *p, const hone_lower_options *o,
                                       hone_tuner *tuner) {
     const hone_conv_kernel *list[MAX_CANDIDATES];
-    int n = hone_conv_candidates(p, hone_cpu_isa(), o->is_exact, list, MAX_CANDIDATES);
+    int n = hone_conv_candidates(p, o->isa, o->is_exact, list, MAX_CANDIDATES);
     if (n == 0)
         return NULL;
     /* A lower level's version of a kernel is never faster: compare within the best level only. */
