@@ -104,6 +104,16 @@ bool hone_attr_set_ints(hone_graph *g, hone_node *n, const char *name, const int
         g, n, &(hone_attr){.name = name, .kind = HONE_ATTR_INTS, .n = n_v, .ints = copy});
 }
 
+bool hone_attr_set_floats(hone_graph *g, hone_node *n, const char *name, const float *v, int n_v) {
+    float *copy = HONE_NEW_ARRAY(g->arena, float, n_v);
+    if (!copy)
+        return false;
+    for (int i = 0; i < n_v; ++i)
+        copy[i] = v[i];
+    return hone_attr_set(
+        g, n, &(hone_attr){.name = name, .kind = HONE_ATTR_FLOATS, .n = n_v, .floats = copy});
+}
+
 void hone_attr_remove(hone_node *n, const char *name) {
     for (int i = 0; i < n->n_attrs; ++i) {
         if (strcmp(n->attrs[i].name, name) == 0) {

@@ -190,12 +190,14 @@ int hone_attr_floats(const hone_node *n, const char *name, const float **v);
 int hone_attr_strings(const hone_node *n, const char *name, const hone_string **v);
 const hone_tensor *hone_attr_tensor(const hone_node *n, const char *name);
 hone_graph *hone_attr_graph(const hone_node *n, const char *name);
-/* Setters replace; the value is copied into the arena. False when out of memory. */
+/* Setters replace. False when out of memory. hone_attr_set keeps what the attribute points to; the
+ * others copy the value into the arena. */
 bool hone_attr_set(hone_graph *g, hone_node *n, const hone_attr *a);
 bool hone_attr_set_int(hone_graph *g, hone_node *n, const char *name, int64_t v);
 bool hone_attr_set_float(hone_graph *g, hone_node *n, const char *name, float v);
 bool hone_attr_set_string(hone_graph *g, hone_node *n, const char *name, const char *v);
 bool hone_attr_set_ints(hone_graph *g, hone_node *n, const char *name, const int64_t *v, int n_v);
+bool hone_attr_set_floats(hone_graph *g, hone_node *n, const char *name, const float *v, int n_v);
 void hone_attr_remove(hone_node *n, const char *name);
 
 #endif

@@ -81,6 +81,23 @@ hone_status hone_infer_lowered_gemm(hone_infer_ctx *c) {
     return HONE_OK;
 }
 
+hone_status hone_infer_lowered_eltwise(hone_infer_ctx *c) {
+    int64_t dims[HONE_MAX_RANK], wider[HONE_MAX_RANK];
+    int rank = 0, to = (int)hone_attr_int(c->node, "to", HONE_DTYPE_F32);
+    if (to != HONE_DTYPE_F32 && to != HONE_DTYPE_BOOL)
+        return hone_infer_fail(c, HONE_E_FORMAT, "element-wise results of type %d", to);
+    for (int i = 0; i < c->n_in; ++i) {
+        int r = rank;
+        if (!hone_infer_has(c, i) || c->in[i].rank < 0)
+            return HONE_OK;
+        HONE_TRY(hone_broadcast_dims(c, r, dims, c->in[i].rank, c->in[i].dims, &rank, wider));
+        for (int d = 0; d < rank; ++d)
+            dims[d] = wider[d];
+    }
+    hone_infer_set(c, 0, (hone_dtype)to, rank, dims);
+    return HONE_OK;
+}
+
 hone_status hone_ref_lowered(hone_op_ctx *c) {
     return hone_op_fail(
         c, HONE_E_VERSION,

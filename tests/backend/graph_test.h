@@ -20,18 +20,18 @@ typedef struct gt {
     uint32_t seed;
 } gt;
 
-static float gt_random(gt *b) {
+static inline float gt_random(gt *b) {
     b->seed = b->seed * 1664525u + 1013904223u;
     return (float)(b->seed >> 8) / (float)(1 << 23) - 1;
 }
 
-static gt gt_begin(void) {
+static inline gt gt_begin(void) {
     gt b = {.g = hone_graph_create(), .seed = 7};
     return b;
 }
 
 /* Numbers in [-1, 1), small integers, or booleans. */
-static hone_tensor *gt_fill(gt *b, hone_dtype d, int rank, const int64_t *dims) {
+static inline hone_tensor *gt_fill(gt *b, hone_dtype d, int rank, const int64_t *dims) {
     int64_t n = hone_dims_count(dims, 0, rank);
     char *data = HONE_NEW_ARRAY(b->g->arena, char, (int64_t)hone_dtype_bytes(d, n) + 64);
     hone_tensor *t = HONE_NEW(b->g->arena, hone_tensor);
@@ -53,7 +53,7 @@ static hone_tensor *gt_fill(gt *b, hone_dtype d, int rank, const int64_t *dims) 
         __VA_ARGS__                                                                                \
     }
 
-static hone_value *gt_input(gt *b, hone_dtype d, int rank, const int64_t *dims) {
+static inline hone_value *gt_input(gt *b, hone_dtype d, int rank, const int64_t *dims) {
     hone_value *v = hone_graph_fresh(b->g, "x");
     v->type = hone_type_tensor(d, rank, dims);
     b->data[b->g->n_inputs] = *gt_fill(b, d, rank, dims);
@@ -61,16 +61,16 @@ static hone_value *gt_input(gt *b, hone_dtype d, int rank, const int64_t *dims) 
     return v;
 }
 
-static hone_value *gt_weight(gt *b, int rank, const int64_t *dims) {
+static inline hone_value *gt_weight(gt *b, int rank, const int64_t *dims) {
     return hone_graph_constant(b->g, "w", gt_fill(b, HONE_DTYPE_F32, rank, dims));
 }
 
-static hone_value *gt_ints(gt *b, int n, const int64_t *v) {
+static inline hone_value *gt_ints(gt *b, int n, const int64_t *v) {
     return hone_graph_const_i64(b->g, "i", v, n);
 }
 
 /* A node of n_in inputs (NULL: omitted), and its first output. */
-static hone_value *gt_node(gt *b, const char *op, int n_in, ...) {
+static inline hone_value *gt_node(gt *b, const char *op, int n_in, ...) {
     hone_value *in[GT_MAX], *out = hone_graph_fresh(b->g, op);
     va_list args;
     va_start(args, n_in);
@@ -83,20 +83,20 @@ static hone_value *gt_node(gt *b, const char *op, int n_in, ...) {
 }
 
 /* Attributes of the node made last. */
-static hone_node *gt_last(gt *b) {
+static inline hone_node *gt_last(gt *b) {
     return b->g->nodes[b->g->n_nodes - 1];
 }
-static void gt_set(gt *b, const char *name, int64_t v) {
+static inline void gt_set(gt *b, const char *name, int64_t v) {
     CHECK(hone_attr_set_int(b->g, gt_last(b), name, v));
 }
-static void gt_set_ints(gt *b, const char *name, int n, const int64_t *v) {
+static inline void gt_set_ints(gt *b, const char *name, int n, const int64_t *v) {
     CHECK(hone_attr_set_ints(b->g, gt_last(b), name, v, n));
 }
-static void gt_set_text(gt *b, const char *name, const char *v) {
+static inline void gt_set_text(gt *b, const char *name, const char *v) {
     CHECK(hone_attr_set_string(b->g, gt_last(b), name, v));
 }
 /* Another output for the node made last. */
-static hone_value *gt_more(gt *b) {
+static inline hone_value *gt_more(gt *b) {
     hone_node *n = gt_last(b);
     hone_value **out = HONE_NEW_ARRAY(b->g->arena, hone_value *, n->n_out + 1);
     memcpy(out, n->out, (size_t)n->n_out * sizeof *out);
@@ -110,8 +110,8 @@ typedef struct gt_trace {
     char text[2048];
 } gt_trace;
 
-static void gt_hook(void *arg, const hone_plan *plan, const hone_step *step, int depth,
-                    int64_t start, int64_t end, const hone_frame *frame) {
+static inline void gt_hook(void *arg, const hone_plan *plan, const hone_step *step, int depth,
+                           int64_t start, int64_t end, const hone_frame *frame) {
     (void)plan, (void)depth, (void)start, (void)end, (void)frame;
     gt_trace *t = arg;
     size_t at = strlen(t->text);
@@ -125,7 +125,7 @@ typedef struct gt_result {
     gt_trace trace;
 } gt_result;
 
-static gt_result gt_run(gt *b, int optimize, int n_threads) {
+static inline gt_result gt_run(gt *b, int optimize, int n_threads) {
     gt_result r = {0};
     hone_error err = {0};
     hone_model model = {.graph = b->g};
@@ -157,13 +157,13 @@ static gt_result gt_run(gt *b, int optimize, int n_threads) {
     return r;
 }
 
-static void gt_release(gt_result *r) {
+static inline void gt_release(gt_result *r) {
     for (int i = 0; i < r->n; ++i)
         free(r->out[i].data);
 }
 
 /* Largest difference, relative to max(1, |value|); infinity where types, NaN or integers differ. */
-static double gt_difference(const hone_tensor *a, const hone_tensor *b) {
+static inline double gt_difference(const hone_tensor *a, const hone_tensor *b) {
     double worst = 0;
     if (a->dtype != b->dtype || a->rank != b->rank ||
         memcmp(a->dims, b->dims, (size_t)a->rank * sizeof a->dims[0]) != 0)
@@ -183,7 +183,8 @@ static double gt_difference(const hone_tensor *a, const hone_tensor *b) {
 /* Run the graph of these outputs. The kernels' result must be within `bound` of the references',
  * the same bits on three threads, and come from the steps `want` (NULL: any; a trailing '*' matches
  * the rest). */
-static void gt_finish(gt *b, const char *name, double bound, const char *want, int n_out, ...) {
+static inline void gt_finish(gt *b, const char *name, double bound, const char *want, int n_out,
+                             ...) {
     hone_error err = {0};
     va_list args;
     va_start(args, n_out);

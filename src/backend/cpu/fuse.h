@@ -9,6 +9,8 @@
 HONE_NODISCARD hone_status hone_cpu_lower_gemm(hone_graph *g, hone_error *err);
 /** Bias, residual addition and activation behind hone.Conv and hone.Gemm move into them. */
 HONE_NODISCARD hone_status hone_cpu_fuse_epilogues(hone_graph *g, hone_error *err);
+/** Chains of element-wise nodes become hone.Eltwise. */
+HONE_NODISCARD hone_status hone_cpu_fuse_eltwise(hone_graph *g, hone_error *err);
 /** Choose a kernel for every hone.Conv and hone.Gemm and pack its weights for it. */
 HONE_NODISCARD hone_status hone_cpu_pack(hone_graph *g, const hone_lower_options *o,
                                          hone_tuner *tuner, hone_error *err);
