@@ -312,6 +312,9 @@ static bool move_resize(hone_layout *l, hone_node *n) {
                "tf_crop_and_resize") == 0 ||
         n->n_in > 4 || n_axes > rank)
         return false;
+    /* What leaves the graph is better transposed before it grows. */
+    if (hone_graph_is_output(l->g, n->out[0]))
+        return false;
     if (n_axes == 0 &&
         (!permuted_list(l, in[2], rank, &in[2]) || !permuted_list(l, in[3], rank, &in[3])))
         return false;

@@ -15,9 +15,11 @@ static void resize_linear_pixel(const float *a, const float *b, const float *c, 
         vf top = lerp(vf_load(a + i), vf_load(b + i), wx);
         vf_store(y + i, lerp(top, lerp(vf_load(c + i), vf_load(d + i), wx), wy));
     }
-    for (; i < n; ++i) {
-        float top = a[i] + weight_x * (b[i] - a[i]), low = c[i] + weight_x * (d[i] - c[i]);
-        y[i] = top + weight_y * (low - top);
+    if (i < n) {
+        int64_t k = n - i;
+        vf top = lerp(vf_load_n(a + i, k), vf_load_n(b + i, k), wx);
+        vf low = lerp(vf_load_n(c + i, k), vf_load_n(d + i, k), wx);
+        vf_store_n(y + i, lerp(top, low, wy), k);
     }
 }
 
