@@ -54,6 +54,7 @@ def check(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """The command `hone`."""
+    """The command `hone`. Verbs that are written in Python come back to this interpreter."""
     program = find_program()
+    os.environ.setdefault("HONE_PYTHON", sys.executable)
     os.execv(program, [program, *sys.argv[1:]])

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/python.h"
 
 static const cli_verb *const verbs[] = {&cli_inspect, &cli_check, &cli_optimize,
                                         &cli_build,   &cli_run,   &cli_bench,
@@ -23,6 +24,10 @@ static void print_overview(FILE *to) {
     for (int i = 0; i < N_VERBS; ++i)
         fprintf(to, "  %-9s %.*s\n", verbs[i]->name, (int)strcspn(verbs[i]->what, "\n"),
                 verbs[i]->what);
+    int n;
+    const cli_python_verb *more = cli_python_verbs(&n);
+    for (int i = 0; i < n; ++i)
+        fprintf(to, "  %-9s %s\n", more[i].name, more[i].what);
     fprintf(to, "  %-9s %s\n\n", "help", "show what a verb does and takes: hone help VERB");
     fprintf(to, "Exit status: 0 done, 1 failed, 2 misused.\n");
 }
@@ -35,6 +40,10 @@ static int help(int argc, char **argv) {
     if (argc == 0) {
         print_overview(stdout);
         return CLI_DONE;
+    }
+    if (cli_find_python_verb(argv[0])) {
+        char help_option[] = "--help", *options[] = {help_option};
+        return cli_run_python(argv[0], 1, options);
     }
     const cli_verb *verb = find_verb(argv[0]);
     if (!verb)
@@ -53,6 +62,8 @@ int main(int argc, char **argv) {
         return help(argc - 2, argv + 2);
     if (strcmp(name, "--version") == 0)
         name = "version";
+    if (cli_find_python_verb(name))
+        return cli_run_python(name, argc - 2, argv + 2);
     const cli_verb *verb = find_verb(name);
     if (!verb)
         return unknown_verb(name);

@@ -57,6 +57,13 @@ expect 2 "one argument too many" inspect "$model" "$model"
 expect 0 "^hone [0-9]+\." version
 expect 0 '"isa"' version --json
 
+# Verbs of the Python package: listed, and a cure where Python or the package is missing.
+expect 0 "compare +measure" help
+HONE_PYTHON=$tmp/absent expect 1 "cannot be run.*HONE_PYTHON" compare
+printf '#!/bin/sh\necho "asked: $*"\n' >"$tmp/python" && chmod +x "$tmp/python"
+HONE_PYTHON=$tmp/python expect 0 "asked: -c" compare a b
+HONE_PYTHON=$tmp/python expect 0 "compare --help" help compare
+
 # inspect
 expect 0 "image: float32\[batch,3,16,16\]" inspect "$model"
 expect 0 "counted at image=4x3x16x16" inspect "$model" --shape image=4x3x16x16
