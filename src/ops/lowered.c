@@ -98,6 +98,25 @@ hone_status hone_infer_lowered_eltwise(hone_infer_ctx *c) {
     return HONE_OK;
 }
 
+/* From the gates [time, batch, ...], or batch first, to the outputs of ONNX's LSTM and GRU. */
+hone_status hone_infer_lowered_recurrent(hone_infer_ctx *c) {
+    const hone_type *x = &c->in[0];
+    int64_t directions = hone_attr_int(c->node, "directions", 0);
+    int64_t hidden = hone_attr_int(c->node, "hidden", 0);
+    if (!hone_infer_has(c, 0) || x->rank < 0)
+        return HONE_OK;
+    if (x->rank != 3)
+        return hone_infer_fail(c, HONE_E_SHAPE, "gates of rank %d, not 3", x->rank);
+    bool is_batch_first = hone_attr_int(c->node, "layout", 0) != 0;
+    int64_t time = x->dims[is_batch_first], batch = x->dims[!is_batch_first];
+    int64_t y[4] = {time, directions, batch, hidden}, state[3] = {directions, batch, hidden};
+    int64_t y_first[4] = {batch, time, directions, hidden}, first[3] = {batch, directions, hidden};
+    hone_infer_set(c, 0, HONE_DTYPE_F32, 4, is_batch_first ? y_first : y);
+    hone_infer_set(c, 1, HONE_DTYPE_F32, 3, is_batch_first ? first : state);
+    hone_infer_set(c, 2, HONE_DTYPE_F32, 3, is_batch_first ? first : state);
+    return HONE_OK;
+}
+
 hone_status hone_ref_lowered(hone_op_ctx *c) {
     return hone_op_fail(
         c, HONE_E_VERSION,

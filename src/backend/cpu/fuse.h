@@ -7,6 +7,8 @@
 
 /** MatMul and Gemm with constant weights become hone.Gemm. */
 HONE_NODISCARD hone_status hone_cpu_lower_gemm(hone_graph *g, hone_error *err);
+/** LSTM and GRU with constant weights become hone.Gemm and hone.Recurrent. */
+HONE_NODISCARD hone_status hone_cpu_lower_rnn(hone_graph *g, hone_error *err);
 /** Bias, residual addition and activation behind hone.Conv and hone.Gemm move into them. */
 HONE_NODISCARD hone_status hone_cpu_fuse_epilogues(hone_graph *g, hone_error *err);
 /** Chains of element-wise nodes become hone.Eltwise. */
