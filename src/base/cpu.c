@@ -118,3 +118,7 @@ int64_t hone_cpu_l1d_bytes(void) {
 int64_t hone_cpu_l2_bytes(void) {
     return cache_bytes(_SC_LEVEL2_CACHE_SIZE, 256 << 10);
 }
+
+int64_t hone_cpu_l3_bytes(void) {
+    return cache_bytes(_SC_LEVEL3_CACHE_SIZE, 8 << 20);
+}

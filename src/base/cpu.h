@@ -27,5 +27,7 @@ const char *hone_cpu_model(void);
 /** Data cache bytes per core; conservative defaults when the OS does not tell. */
 int64_t hone_cpu_l1d_bytes(void);
 int64_t hone_cpu_l2_bytes(void);
+/** The last-level cache, which cores may share. */
+int64_t hone_cpu_l3_bytes(void);
 
 #endif

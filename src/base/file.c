@@ -37,6 +37,23 @@ hone_status hone_file_map_open(const char *path, hone_file_map *out, hone_error 
     return status;
 }
 
+bool hone_file_map_has(const hone_file_map *f, const void *data, size_t n) {
+    uintptr_t begin = (uintptr_t)f->data, at = (uintptr_t)data;
+    return f->n_bytes && at >= begin && at - begin <= f->n_bytes && n <= f->n_bytes - (at - begin);
+}
+
+void hone_file_map_forget(const hone_file_map *f, const void *data, size_t n) {
+    if (!hone_file_map_has(f, data, n) || n == 0)
+        return;
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t begin = (uintptr_t)data / page * page, end = (uintptr_t)data + n;
+    union {
+        uintptr_t number;
+        void *m;
+    } p = {begin};
+    (void)madvise(p.m, end - begin, MADV_DONTNEED);
+}
+
 void hone_file_map_close(hone_file_map *f) {
     if (f->n_bytes) {
         union {

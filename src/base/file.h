@@ -12,6 +12,11 @@ typedef struct hone_file_map {
 /** Map a regular file for reading. The file must not be truncated while it is mapped. */
 HONE_NODISCARD hone_status hone_file_map_open(const char *path, hone_file_map *out,
                                               hone_error *err);
+/** Drop the pages of [data, data + n), which must lie in the mapping, from this process's memory; they
+ * are read again when they are touched. */
+void hone_file_map_forget(const hone_file_map *f, const void *data, size_t n);
+/** [data, data + n) lies in the mapping. */
+bool hone_file_map_has(const hone_file_map *f, const void *data, size_t n);
 void hone_file_map_close(hone_file_map *f);
 
 /* Writing: begin, put any number of times, then commit; or abort at any point. */

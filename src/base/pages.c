@@ -6,6 +6,15 @@
 
 enum { LINE_BYTES = 64, HUGE_BYTES = 2 << 20 };
 
+void *hone_pages_map(size_t bytes) {
+    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return p == MAP_FAILED ? NULL : p;
+}
+
+void hone_pages_unmap(void *p, size_t bytes) {
+    (void)munmap(p, bytes);
+}
+
 void *hone_pages_alloc(size_t bytes) {
     if (bytes > SIZE_MAX / 2)
         return NULL;

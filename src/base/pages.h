@@ -9,6 +9,12 @@
 
 #include <stddef.h>
 
+/** Zeroed memory straight from the system, which goes back to it when it is unmapped: what free() gets
+ * may stay with the process. NULL when there is none. */
+void *hone_pages_map(size_t bytes);
+/** `bytes` as it was mapped. */
+void hone_pages_unmap(void *p, size_t bytes);
+
 /** Uninitialised memory at a multiple of 64 bytes; NULL when there is none. bytes may be 0.
  * Freed with free(). */
 void *hone_pages_alloc(size_t bytes);

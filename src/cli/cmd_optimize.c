@@ -207,7 +207,7 @@ static hone_status optimize(const cli_args *args, const hone_model *model, hone_
     hone_pass_options options = {
         .only = args->passes, .stop_at = args->stop_at, .report = keep_record, .report_arg = &log};
     hone_status status = hone_graph_index(g) == HONE_OK
-                             ? hone_onnx_align(g, SIZE_MAX, err)
+                             ? hone_onnx_align(g, SIZE_MAX, NULL, err)
                              : hone_fail(err, HONE_E_NOMEM, "no memory to index the graph");
     if (status == HONE_OK)
         status = hone_passes_run(g, &options, err);

@@ -63,16 +63,18 @@ static bool is_slow(const hone_choices *c) {
            own->median_ms > TOLERANCE * c->list[best].median_ms;
 }
 
-static bool look(dispatches *d, hone_pool *pool) {
+static bool look(dispatches *d, hone_pool *pool, bool is_cold) {
+    hone_timing_budget first = first_look, second = second_look;
+    first.is_cold = second.is_cold = is_cold;
     cli_progress progress;
     bool ok = true;
     cli_progress_start(&progress);
     for (int i = 0; i < d->n && ok; ++i) {
         hone_choices *c = &d->list[i].choices;
         cli_progress_show(&progress, (double)i / d->n, d->list[i].node->name);
-        ok = hone_cpu_time_choices(c, pool, &first_look);
+        ok = hone_cpu_time_choices(c, pool, &first);
         if (ok && is_slow(c))
-            ok = hone_cpu_time_choices(c, pool, &second_look);
+            ok = hone_cpu_time_choices(c, pool, &second);
         d->list[i].is_slow = ok && is_slow(c);
     }
     cli_progress_end(&progress);
@@ -136,7 +138,7 @@ hone_status cli_assert_dispatch(cli_subject *s, const cli_args *args, int *n_slo
     hone_status status = cli_nodes_record(s, 0, &nodes, err);
     if (status == HONE_OK)
         status = hone_pool_create(hone_session_threads(s->session), &pool, err);
-    if (status == HONE_OK && (!collect(&nodes, args->exact, &d) || !look(&d, pool)))
+    if (status == HONE_OK && (!collect(&nodes, args->exact, &d) || !look(&d, pool, cli_is_cold(s))))
         status = hone_fail(err, HONE_E_NOMEM, "no memory to time the kernels");
     for (int i = 0; i < d.n; ++i)
         *n_slow += d.list[i].is_slow;

@@ -10,7 +10,7 @@
 
 /* Seconds that the model runs for, and what the alternatives of one problem get. */
 #define RUN_SECONDS 0.5
-static const hone_timing_budget budget = {.max_ms = 30, .min_rounds = 3, .max_rounds = 30};
+static const hone_timing_budget quick_look = {.max_ms = 30, .min_rounds = 3, .max_rounds = 30};
 
 typedef struct explainer {
     cli_nodes nodes;
@@ -19,6 +19,7 @@ typedef struct explainer {
     hone_pool *pool;
     double peak;
     bool is_exact;
+    hone_timing_budget budget;
     cli_table *table; /* or */
     cli_json *json;
     cli_progress progress;
@@ -54,7 +55,7 @@ static void find_choices(explainer *x, const cli_node *seen, hone_choices *c) {
             return;
         }
     }
-    if (c->n > 0 && hone_cpu_time_choices(c, x->pool, &budget))
+    if (c->n > 0 && hone_cpu_time_choices(c, x->pool, &x->budget))
         (void)remember(x, c);
 }
 
@@ -233,7 +234,9 @@ static void watch_run(explainer *x, cli_subject *s, const cli_args *args) {
 
 hone_status cli_explain(cli_subject *s, const cli_args *args, cli_json *j, hone_error *err) {
     const hone_graph *g = s->engine->graph;
-    explainer x = {.is_exact = args->exact, .json = j, .n_nodes = count_nodes(g) + 1};
+    explainer x = {
+        .is_exact = args->exact, .json = j, .n_nodes = count_nodes(g) + 1, .budget = quick_look};
+    x.budget.is_cold = cli_is_cold(s);
     HONE_TRY(hone_pool_create(hone_session_threads(s->session), &x.pool, err));
     watch_run(&x, s, args);
     x.peak = hone_peak_flops(x.pool);

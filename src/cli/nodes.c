@@ -119,6 +119,19 @@ hone_status cli_nodes_record(cli_subject *s, double seconds, cli_nodes *out, hon
     return status;
 }
 
+static double weight_bytes(const hone_graph *g) {
+    double total = 0;
+    for (int i = 0; i < g->n_values; ++i) {
+        const hone_tensor *t = g->values[i]->constant;
+        total += t && t->kind == HONE_KIND_TENSOR ? (double)hone_tensor_bytes(t) : 0;
+    }
+    return total;
+}
+
+bool cli_is_cold(const cli_subject *s) {
+    return weight_bytes(s->engine->graph) > (double)hone_cpu_l3_bytes();
+}
+
 void cli_nodes_free(cli_nodes *nodes) {
     free(nodes->list);
     *nodes = (cli_nodes){.n = 0};

@@ -26,6 +26,8 @@ typedef struct cli_nodes {
 /** Run the session, whose inputs are set, for about `seconds`. */
 HONE_NODISCARD hone_status cli_nodes_record(cli_subject *s, double seconds, cli_nodes *out,
                                             hone_error *err);
+/** The engine's weights do not fit into the caches: each run reads them from memory. */
+bool cli_is_cold(const cli_subject *s);
 void cli_nodes_free(cli_nodes *nodes);
 /** NULL: no run reached it. */
 const cli_node *cli_nodes_find(const cli_nodes *nodes, const hone_node *node);

@@ -225,7 +225,7 @@ static hone_status build(hone_engine *e, const hone_model *model, const hone_bui
         fix_defaults(e->graph);
     HONE_TRY(apply_profile(e, o, err));
     /* Passes read constants through pointers. */
-    HONE_TRY(hone_onnx_align(e->graph, SIZE_MAX, err));
+    HONE_TRY(hone_onnx_align(e->graph, SIZE_MAX, &model->map, err));
     progress(o, 0.1, "optimising");
     if (o->optimize >= 1)
         HONE_TRY(hone_passes_run(
@@ -237,6 +237,8 @@ static hone_status build(hone_engine *e, const hone_model *model, const hone_bui
         return hone_fail(err, HONE_E_NOMEM, "no memory to index the graph");
     HONE_TRY(hone_graph_verify(e->graph, err));
     HONE_TRY(plan_memory(e, err));
+    /* Most weights have been packed; what is still used where it lies is read again. */
+    hone_file_map_forget(&model->map, model->map.data, model->map.n_bytes);
     progress(o, 1.0, "done");
     return HONE_OK;
 }

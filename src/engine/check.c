@@ -300,7 +300,7 @@ static hone_status check_read(hone_graph *g, hone_findings *f, hone_error *err) 
     checker c = {.f = f, .failed = {.arena = &f->arena}};
     if (!remember(g, &f->arena, &list))
         return hone_fail(err, HONE_E_NOMEM, "no memory for the check");
-    HONE_TRY(hone_onnx_align(g, HONE_ONNX_SMALL, err));
+    HONE_TRY(hone_onnx_align(g, HONE_ONNX_SMALL, NULL, err));
     HONE_TRY(hone_onnx_adapt_all(g, on_failure, &c, err));
     if (hone_graph_index(g) != HONE_OK)
         return hone_fail(err, HONE_E_NOMEM, "no memory for the check");

@@ -12,13 +12,15 @@ hone_graph *hone_graph_create(void) {
     hone_graph *g = HONE_NEW(&arena, hone_graph);
     hone_arena *own = HONE_NEW(&arena, hone_arena);
     hone_symtab *symbols = HONE_NEW(&arena, hone_symtab);
-    if (!g || !own || !symbols) {
+    hone_weights *weights = hone_weights_create(&arena);
+    if (!g || !own || !symbols || !weights) {
         hone_arena_deinit(&arena);
         return NULL;
     }
     *own = arena; /* the arena lives in its own first block */
     g->arena = own;
     g->symbols = symbols;
+    g->weights = weights;
     g->name = "";
     return g;
 }
@@ -36,6 +38,7 @@ hone_graph *hone_graph_sub(hone_graph *parent) {
         return NULL;
     g->arena = parent->arena;
     g->symbols = parent->symbols;
+    g->weights = parent->weights;
     g->parent = parent;
     g->opset = parent->opset;
     g->name = "";

@@ -103,11 +103,16 @@ struct hone_node {
     int opset; /* version of its domain that it is written in; 0 once in canonical form */
 };
 
+typedef struct hone_weights hone_weights;
+/** For hone_graph_create(). NULL when out of memory; goes with the arena. */
+hone_weights *hone_weights_create(hone_arena *arena);
+
 struct hone_graph {
     const char *name;
     hone_arena *arena;
     hone_graph *parent; /* NULL for the root */
     hone_symtab *symbols;
+    hone_weights *weights; /* memory of large constants: ir/weights.h */
     hone_node **nodes; /* topological order */
     int n_nodes, cap_nodes;
     hone_value **values; /* all, dense ids after hone_graph_index */

@@ -81,7 +81,8 @@ int hone_conv_candidates(const hone_conv *p, hone_isa isa, bool is_exact,
     int n = 0;
     for (int i = 0; i < N_KERNELS && n < max; ++i) {
         const hone_conv_kernel *k = kernels[i];
-        if (k->isa <= isa && (k->is_exact || !is_exact) && !k->supports(p))
+        bool is_wasteful = k->wastes && k->wastes(p);
+        if (k->isa <= isa && (k->is_exact || !is_exact) && !is_wasteful && !k->supports(p))
             out[n++] = k;
     }
     return n;

@@ -58,6 +58,9 @@ typedef struct hone_conv_kernel {
     bool is_exact; /* sums products of inputs and weights only; false: Winograd */
     /** NULL, or why not. The problem has passed hone_conv_check(). */
     const char *(*supports)(const hone_conv *p);
+    /** NULL, or why nothing should be packed for it though it would run: its packed weights gain
+     * too little for their size. The member may be NULL: always worth it. */
+    const char *(*wastes)(const hone_conv *p);
     size_t (*packed_bytes)(const hone_conv *p);
     void (*pack)(const hone_conv *p, const hone_conv_weights *w, float *packed);
     size_t (*scratch_bytes)(const hone_conv *p); /* 64-byte aligned, for each thread */
@@ -69,8 +72,8 @@ typedef struct hone_conv_kernel {
 hone_conv hone_conv_gemm(int64_t m, int64_t n, int64_t k);
 /** Refuses sizes that are not positive, inconsistent, or so large that addresses overflow. */
 HONE_NODISCARD hone_status hone_conv_check(const hone_conv *p, hone_error *err);
-/** Kernels of level `isa` and below that take p, best first, at most max; returns how many. At
- * least one takes every problem. */
+/** Kernels of level `isa` and below that take p, best first, at most max, but for those that waste
+ * memory on it; returns how many. At least one takes every problem. */
 int hone_conv_candidates(const hone_conv *p, hone_isa isa, bool is_exact,
                          const hone_conv_kernel **out, int max);
 /** All kernels of this build, in the order of kernels.def. */

@@ -30,7 +30,7 @@ static bool name_nodes(hone_graph *g) {
 static hone_status canonicalise(hone_graph *g, hone_error *err) {
     if (!name_nodes(g))
         return hone_fail(err, HONE_E_NOMEM, "out of memory while importing");
-    HONE_TRY(hone_onnx_align(g, HONE_ONNX_SMALL, err));
+    HONE_TRY(hone_onnx_align(g, HONE_ONNX_SMALL, NULL, err));
     HONE_TRY(hone_onnx_adapt(g, err));
     hone_status status = hone_graph_index(g);
     return status == HONE_OK ? status : hone_fail(err, status, "out of memory while importing");

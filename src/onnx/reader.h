@@ -10,6 +10,7 @@
 #ifndef HONE_ONNX_READER_H
 #define HONE_ONNX_READER_H
 
+#include "base/file.h"
 #include "ir/graph.h"
 
 typedef struct hone_onnx_pair {
@@ -44,7 +45,9 @@ enum { HONE_ONNX_SMALL = 1 << 16 };
 
 /** Constants of the graph and its subgraphs of at most max_bytes whose data are misaligned get an
  * aligned copy in the arena. Import does so for the small ones that inference reads; whoever reads
- * the elements of weights through pointers (passes, kernels) asks for all: SIZE_MAX. */
-HONE_NODISCARD hone_status hone_onnx_align(hone_graph *g, size_t max_bytes, hone_error *err);
+ * the elements of weights through pointers (passes, kernels) asks for all: SIZE_MAX. Pages of `file`
+ * (NULL: none) that were copied leave the process's memory. */
+HONE_NODISCARD hone_status hone_onnx_align(hone_graph *g, size_t max_bytes,
+                                           const hone_file_map *file, hone_error *err);
 
 #endif

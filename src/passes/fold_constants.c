@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "ir/eval.h"
+#include "ir/weights.h"
 #include "passes/match.h"
 #include "passes/pass.h"
 
@@ -51,7 +52,7 @@ static hone_tensor *adopt(hone_graph *g, const hone_tensor *t) {
         return NULL;
     hone_tensor *copy = HONE_NEW(g->arena, hone_tensor);
     size_t bytes = hone_tensor_bytes(t);
-    void *data = hone_arena_alloc(g->arena, bytes);
+    void *data = hone_graph_data(g, bytes);
     if (!copy || !data)
         return NULL;
     if (bytes)

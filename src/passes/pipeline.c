@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "ir/infer.h"
+#include "ir/weights.h"
 #include "passes/pass.h"
 
 #define PASS(name, what)                                                                           \
@@ -93,6 +94,7 @@ static hone_status apply(const hone_pass *pass, hone_graph *g, const hone_pass_o
     HONE_TRY(hone_graph_verify(g, err));
 #endif
     HONE_TRY(hone_graph_infer(g, err));
+    hone_graph_sweep(g);
     record.ms = now_ms() - start;
     record.n_nodes_after = count_nodes(g);
     if (options->report)

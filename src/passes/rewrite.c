@@ -1,6 +1,8 @@
 /* The walk over a graph that applies rules, and the builders the rules use. */
 #include "passes/rewrite.h"
 
+#include "ir/weights.h"
+
 /* Bounds on the text of an origin, and on how far unused nodes are followed to collect it. */
 enum { MAX_ORIGIN = 1024, MAX_DEPTH = 32 };
 
@@ -126,7 +128,8 @@ bool hone_rewrite_attrs(hone_rewriter *r, hone_node *to, const hone_node *from) 
 
 hone_tensor *hone_rewrite_tensor(hone_rewriter *r, hone_dtype d, int rank, const int64_t *dims) {
     hone_tensor *t = HONE_NEW(r->g->arena, hone_tensor);
-    void *data = hone_arena_alloc(r->g->arena, hone_dtype_bytes(d, hone_dims_count(dims, 0, rank)));
+    size_t bytes = hone_dtype_bytes(d, hone_dims_count(dims, 0, rank));
+    void *data = hone_graph_data(r->g, bytes);
     if (!t || !data) {
         r->no_memory = true;
         return NULL;

@@ -23,6 +23,8 @@ static const char *refusal(const hone_conv_kernel *k, const hone_conv *p, hone_i
     const char *reason = k->supports(p);
     if (k->isa > hone_cpu_isa())
         return "this CPU lacks the instruction set";
+    if (!reason && k->wastes)
+        reason = k->wastes(p);
     if (reason)
         return reason;
     if (k->isa < isa)

@@ -1,9 +1,9 @@
-#include <stdint.h>
 #include <string.h>
 
 #include "backend/cpu/fuse.h"
 #include "backend/cpu/problem.h"
 #include "backend/cpu/tune.h"
+#include "ir/weights.h"
 #include "kernels/deconv.h"
 
 /* Where the kernels find weight (o, i, ky, kx) in ONNX's layouts. */
@@ -30,7 +30,7 @@ static hone_status reorder_deconv(hone_graph *g, const hone_node *n, const hone_
                                   hone_conv_weights *v, hone_error *err) {
     const float *w = n->in[HONE_IN_WEIGHT]->constant->data;
     int64_t taps = p->kh * p->kw;
-    float *copy = HONE_NEW_ARRAY(g->arena, float, p->ic * p->oc * taps);
+    float *copy = hone_graph_data(g, (size_t)(p->ic * p->oc * taps) * sizeof(float));
     if (!copy)
         return hone_fail(err, HONE_E_NOMEM, "no memory to pack weights");
     for (int64_t i = 0; i < p->ic; ++i) {
@@ -85,11 +85,10 @@ static hone_status pack_node(hone_graph *g, hone_node *n, const hone_lower_optio
         return hone_fail(err, HONE_E_UNSUPPORTED, "no kernel takes this convolution");
     int64_t count = (int64_t)(kernel->packed_bytes(&p) / sizeof(float));
     hone_tensor *t = HONE_NEW(g->arena, hone_tensor);
-    char *memory = hone_arena_alloc(g->arena, (size_t)count * sizeof(float) + 64);
+    void *memory = hone_graph_data(g, (size_t)count * sizeof(float));
     if (!t || !memory)
         return hone_fail(err, HONE_E_NOMEM, "no memory to pack weights");
-    memory += (64 - (uintptr_t)memory % 64) % 64;
-    kernel->pack(&p, &w, (float *)(void *)memory);
+    kernel->pack(&p, &w, memory);
     *t = hone_tensor_view(HONE_DTYPE_F32, 1, &count, memory);
     n->in[HONE_IN_WEIGHT] = hone_graph_constant(g, "packed", t);
     if (!is_deconv)
@@ -118,6 +117,7 @@ hone_status hone_cpu_pack(hone_graph *g, const hone_lower_options *o, hone_tuner
         hone_status status = pack_node(g, n, o, tuner, err);
         if (status != HONE_OK)
             return hone_fail_node(err, status, n->name, n->op_name);
+        hone_graph_sweep(g);
     }
     return hone_graph_index(g) == HONE_OK ? HONE_OK
                                           : hone_fail(err, HONE_E_NOMEM, "no memory to index");

@@ -92,9 +92,23 @@ static void run_task(void *arg, int64_t task, int worker) {
     t->kernel->run(&w->p, &args, task, t->scratch + (size_t)worker * t->scratch_bytes);
 }
 
-static void time_once(trial *t, int round) {
+/* Out of all caches, where there is an instruction for it. */
+static void evict(const float *p, size_t bytes) {
+#if defined(__x86_64__)
+    for (size_t i = 0; i < bytes; i += 64)
+        __builtin_ia32_clflush((const char *)p + i);
+    __builtin_ia32_mfence();
+#else
+    (void)p;
+    (void)bytes;
+#endif
+}
+
+static void time_once(trial *t, int round, bool is_cold) {
     const workload *w = t->w;
     memset(w->other, round, w->n_other);
+    if (is_cold)
+        evict(t->packed, t->kernel->packed_bytes(&w->p));
     memmove(w->x, w->x + 1, (w->n_x - 1) * sizeof(float));
     double start = now_ms();
     hone_pool_run(w->pool, t->kernel->n_tasks(&w->p), run_task, t);
@@ -106,7 +120,7 @@ static int run_rounds(trial *trials, int n, const hone_timing_budget *budget) {
     double end = now_ms() + budget->max_ms;
     while (round < max && (round < budget->min_rounds || now_ms() < end)) {
         for (int i = 0; i < n; ++i)
-            time_once(&trials[i], round);
+            time_once(&trials[i], round, budget->is_cold);
         ++round;
     }
     return round;

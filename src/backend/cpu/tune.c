@@ -42,6 +42,7 @@ struct hone_tuner {
     hone_pool *pool; /* made when first needed */
     problem *problems;
     double macs, spent_ms;
+    double weight_bytes; /* of all nodes, as in the model */
     int n_problems, n_chosen;
     bool is_late; /* said that time is over */
 };
@@ -123,7 +124,23 @@ void hone_tuner_expect(hone_tuner *t, const hone_conv *p) {
     if (k) {
         k->macs += macs;
         t->macs += macs;
+        t->weight_bytes += (double)(p->oc * (p->ic / p->groups)) * (double)(p->kh * p->kw) * 4;
     }
+}
+
+static bool is_cold(const hone_tuner *t) {
+    return t->weight_bytes > (double)hone_cpu_l3_bytes();
+}
+
+typedef struct long_key {
+    char text[sizeof((problem *)0)->key + 8];
+} long_key;
+
+/* Where weights come from matters to the speed, too. */
+static long_key cache_key(const hone_tuner *t, const problem *k) {
+    long_key key;
+    snprintf(key.text, sizeof key.text, "%s%s", k->key, is_cold(t) ? " cold" : "");
+    return key;
 }
 
 /* The times of all candidates as the entry has them; false when one is missing. */
@@ -166,16 +183,17 @@ static bool measure(hone_tuner *t, const problem *k, const hone_conv *p,
                     const hone_conv_kernel *const *candidates, int n) {
     hone_timing timings[HONE_TIMING_MAX];
     hone_tune_time times[HONE_TIMING_MAX];
+    hone_timing_budget budget = efforts[t->options->tune].budget;
+    budget.is_cold = is_cold(t);
     double start = now_ms();
     if (!t->pool && t->options->n_threads != 1 &&
         hone_pool_create(t->options->n_threads, &t->pool, NULL) != HONE_OK)
         return false;
-    bool ok =
-        hone_time_kernels(t->pool, p, candidates, n, &efforts[t->options->tune].budget, timings);
+    bool ok = hone_time_kernels(t->pool, p, candidates, n, &budget, timings);
     for (int i = 0; i < n && ok; ++i)
         times[i] = (hone_tune_time){timings[i].kernel->name, timings[i].min_ms};
     if (ok)
-        hone_tune_cache_add(&t->cache, k->key, times, n);
+        hone_tune_cache_add(&t->cache, cache_key(t, k).text, times, n);
     t->spent_ms += now_ms() - start;
     return ok;
 }
@@ -186,10 +204,11 @@ static const hone_conv_kernel *choose(hone_tuner *t, const problem *k, const hon
     n = n < HONE_TIMING_MAX ? n : HONE_TIMING_MAX;
     if (n < 2)
         return candidates[0];
-    if (!recall(hone_tune_cache_find(&t->cache, k->key), candidates, n, ms)) {
+    long_key key = cache_key(t, k);
+    if (!recall(hone_tune_cache_find(&t->cache, key.text), candidates, n, ms)) {
         bool is_cheap = t->options->tune == HONE_TUNE_QUICK && k->macs < QUICK_SHARE * t->macs;
         if (is_cheap || !has_time(t) || !measure(t, k, p, candidates, n) ||
-            !recall(hone_tune_cache_find(&t->cache, k->key), candidates, n, ms))
+            !recall(hone_tune_cache_find(&t->cache, key.text), candidates, n, ms))
             return candidates[0];
     }
     return candidates[fastest(ms, n)];

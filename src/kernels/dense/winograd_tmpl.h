@@ -24,9 +24,17 @@ static const char *wg_supports(const hone_conv *p) {
         return "grouped";
     if (p->ic < VW || p->oc < VW)
         return "fewer channels than a vector has lanes";
-    if (p->oh < WG_OUT || p->ow < WG_OUT)
-        return "output is smaller than a tile";
     return NULL;
+}
+
+/* Transformed weights are four times as large, and every tile multiplies all of them: with few
+ * tiles the time goes into reading them, and the gain is small. */
+static const char *wg_wastes(const hone_conv *p) {
+    enum { TILES = 8, WEIGHTS = 1 << 22 }; /* 16 MiB */
+    int64_t tiles = (p->oh + WG_OUT - 1) / WG_OUT * ((p->ow + WG_OUT - 1) / WG_OUT);
+    bool is_large = p->ic * p->oc > WEIGHTS / WG_N;
+    return is_large && p->n * tiles < TILES ? "few tiles for over 16 MiB of transformed weights"
+                                            : NULL;
 }
 
 static int64_t wg_cols(const hone_conv *p) {
@@ -267,6 +275,7 @@ const hone_conv_kernel DN_NAME(wino4) = {
     .isa = DN_ISA,
     .is_exact = false,
     .supports = wg_supports,
+    .wastes = wg_wastes,
     .packed_bytes = wg_packed_bytes,
     .pack = wg_pack,
     .scratch_bytes = wg_scratch_bytes,
