@@ -91,22 +91,65 @@ typedef struct strided_job {
     int64_t rows, chunk; /* rows: index over all dims but the last */
 } strided_job;
 
+/* Rows of a whole number of bytes that lie together in both views; short ones, as slices of the
+ * innermost axis have them, by copies of a constant size. */
+#define COPY_SHORT(size)                                                                           \
+    case size:                                                                                     \
+        for (int64_t i = 0; i < rows; ++i)                                                         \
+            memcpy(dst + i * dst_step, src + i * src_step, size);                                  \
+        break
+static void copy_dense_rows(char *dst, int64_t dst_step, const char *src, int64_t src_step,
+                            int64_t rows, int64_t bytes) {
+    switch (bytes) {
+        COPY_SHORT(1);
+        COPY_SHORT(2);
+        COPY_SHORT(4);
+        COPY_SHORT(8);
+        COPY_SHORT(12);
+        COPY_SHORT(16);
+        COPY_SHORT(24);
+        COPY_SHORT(32);
+    default:
+        for (int64_t i = 0; i < rows; ++i)
+            memcpy(dst + i * dst_step, src + i * src_step, (size_t)bytes);
+        break;
+    }
+}
+
+/* `rows` rows along the last dimension but one, from the given offsets on. */
+static void copy_rows(const strided_job *j, int64_t so, int64_t d_o, int64_t rows) {
+    const hone_strided *w = &j->walk;
+    int last = w->rank - 1;
+    int64_t n = w->dims[last], ss = last ? w->src_stride[last - 1] : 0,
+            ds = last ? w->dst_stride[last - 1] : 0, size = hone_dtype_bits(j->dtype) / 8;
+    if (w->src_stride[last] == 1 && w->dst_stride[last] == 1 && size > 0) {
+        copy_dense_rows((char *)j->dst + d_o * size, ds * size, (const char *)j->src + so * size,
+                        ss * size, rows, n * size);
+        return;
+    }
+    for (int64_t i = 0; i < rows; ++i)
+        copy_row(j->dtype, j->dst, d_o + i * ds, w->dst_stride[last], j->src, so + i * ss,
+                 w->src_stride[last], n);
+}
+
 static void strided_task(void *arg, int64_t task, int worker) {
     (void)worker;
     const strided_job *j = arg;
     const hone_strided *w = &j->walk;
     int last = w->rank - 1;
     int64_t end = (task + 1) * j->chunk < j->rows ? (task + 1) * j->chunk : j->rows;
-    for (int64_t row = task * j->chunk; row < end; ++row) {
+    for (int64_t row = task * j->chunk, count; row < end; row += count) {
         int64_t so = w->src_offset, d_o = w->dst_offset, rest = row;
+        count = end - row;
         for (int d = last - 1; d >= 0; --d) {
             int64_t index = rest % w->dims[d];
             rest /= w->dims[d];
             so += index * w->src_stride[d];
             d_o += index * w->dst_stride[d];
+            if (d == last - 1 && count > w->dims[d] - index)
+                count = w->dims[d] - index;
         }
-        copy_row(j->dtype, j->dst, d_o, w->dst_stride[last], j->src, so, w->src_stride[last],
-                 w->dims[last]);
+        copy_rows(j, so, d_o, count);
     }
 }
 

@@ -86,10 +86,33 @@ VEC_INLINE void softmax_lines(const float *x, float *y, int64_t n, int64_t strid
 #undef PUT
 }
 
+/* Rows shorter than a vector: a row in every lane. */
+enum { SOFTMAX_SHORT = 16 };
+static void softmax_short_rows(const float *x, float *y, int64_t n, bool is_log, int64_t begin,
+                               int64_t end) {
+    float lanes[SOFTMAX_SHORT * VW] = {0};
+    for (int64_t i = begin; i < end; i += VW) {
+        int64_t rows = end - i < VW ? end - i : VW;
+        for (int64_t r = 0; r < rows; ++r) {
+            for (int64_t j = 0; j < n; ++j)
+                lanes[j * VW + r] = x[(i + r) * n + j];
+        }
+        softmax_lines(lanes, lanes, n, VW, is_log, VW);
+        for (int64_t r = 0; r < rows; ++r) {
+            for (int64_t j = 0; j < n; ++j)
+                y[(i + r) * n + j] = lanes[j * VW + r];
+        }
+    }
+}
+
 static void softmax_run(const float *x, float *y, int64_t n, int64_t inner, bool is_log,
                         int64_t begin, int64_t end) {
     if (n <= 0)
         return;
+    if (inner == 1 && n <= SOFTMAX_SHORT) {
+        softmax_short_rows(x, y, n, is_log, begin, end);
+        return;
+    }
     if (inner == 1) {
         for (int64_t i = begin; i < end; ++i)
             softmax_row(x + i * n, y + i * n, n, is_log);

@@ -3,12 +3,38 @@
 
 #include "kernels/transpose.h"
 
-/* y[i * out + j] = x[j * in + i] for a block of n_i x n_j, element by element. */
+/* y[i * out + j] = x[j * in + i] for a block of n_i x n_j, element by element. Blocks of a few
+ * columns or rows, as channel shuffles have them, get loops of a constant length. */
 #define TR_SCALAR(type, name)                                                                      \
-    static void name(const type *x, int64_t in, type *y, int64_t out, int64_t n_i, int64_t n_j) {  \
+    VEC_INLINE void name##_few_j(const type *x, int64_t in, type *y, int64_t n_i, int64_t n_j) {   \
         for (int64_t i = 0; i < n_i; ++i) {                                                        \
             for (int64_t j = 0; j < n_j; ++j)                                                      \
-                y[i * out + j] = x[j * in + i];                                                    \
+                y[i * n_j + j] = x[j * in + i];                                                    \
+        }                                                                                          \
+    }                                                                                              \
+    VEC_INLINE void name##_few_i(const type *x, type *y, int64_t out, int64_t n_i, int64_t n_j) {  \
+        for (int64_t j = 0; j < n_j; ++j) {                                                        \
+            for (int64_t i = 0; i < n_i; ++i)                                                      \
+                y[i * out + j] = x[j * n_i + i];                                                   \
+        }                                                                                          \
+    }                                                                                              \
+    static void name(const type *restrict x, int64_t in, type *restrict y, int64_t out,            \
+                     int64_t n_i, int64_t n_j) {                                                   \
+        if (out == n_j && n_j == 2) {                                                              \
+            name##_few_j(x, in, y, n_i, 2);                                                        \
+        } else if (out == n_j && n_j == 3) {                                                       \
+            name##_few_j(x, in, y, n_i, 3);                                                        \
+        } else if (out == n_j && n_j == 4) {                                                       \
+            name##_few_j(x, in, y, n_i, 4);                                                        \
+        } else if (in == n_i && n_i == 2) {                                                        \
+            name##_few_i(x, y, out, 2, n_j);                                                       \
+        } else if (in == n_i && n_i == 3) {                                                        \
+            name##_few_i(x, y, out, 3, n_j);                                                       \
+        } else {                                                                                   \
+            for (int64_t i = 0; i < n_i; ++i) {                                                    \
+                for (int64_t j = 0; j < n_j; ++j)                                                  \
+                    y[i * out + j] = x[j * in + i];                                                \
+            }                                                                                      \
         }                                                                                          \
     }
 TR_SCALAR(uint8_t, tr_scalar_1)
@@ -39,6 +65,10 @@ static void tr_scalar(int size, const char *x, int64_t in, char *y, int64_t out,
 static void tr_block(int size, const char *x, int64_t in, char *y, int64_t out, int64_t n_i,
                      int64_t n_j) {
     const int64_t sub = size == 4 && VW > 1 ? VW : 16;
+    if ((out == n_j && n_j <= 4) || (in == n_i && n_i <= 3)) {
+        tr_scalar(size, x, in, y, out, n_i, n_j);
+        return;
+    }
     for (int64_t i = 0; i < n_i; i += sub) {
         int64_t m = n_i - i < sub ? n_i - i : sub;
         for (int64_t j = 0; j < n_j; j += sub) {
