@@ -153,7 +153,22 @@ static hone_value *prelu(gt *b, hone_value *x) {
     return gt_node(b, "PRelu", 2, x, gt_weight(b, GT_DIMS(12, 1, 1)));
 }
 
+/* A factor and an addition behind a product, as layer scale has them. */
+static void check_layer_scale(void) {
+    for (int trans_b = 0; trans_b < 2; ++trans_b) {
+        gt b = gt_begin();
+        hone_value *x = gt_input(&b, HONE_DTYPE_F32, GT_DIMS(6, 5));
+        hone_value *r = gt_input(&b, HONE_DTYPE_F32, GT_DIMS(6, 7));
+        hone_value *w = trans_b ? gt_weight(&b, GT_DIMS(7, 5)) : gt_weight(&b, GT_DIMS(5, 7));
+        hone_value *y = gt_node(&b, "Gemm", 3, x, w, gt_weight(&b, GT_DIMS(7)));
+        gt_set(&b, "transB", trans_b);
+        y = gt_node(&b, "Add", 2, r, gt_node(&b, "Mul", 2, y, gt_weight(&b, GT_DIMS(1, 7))));
+        gt_finish(&b, "layer scale", 1e-5, "Gemm:gemm_f32", 1, y);
+    }
+}
+
 int main(void) {
+    check_layer_scale();
     check("concat", concat, 24, 1 + 1);
     check("slice of channels", slice_channels, 7, 1 + 1);
     check("slice of rows", slice_rows, 12, 1 + 1);

@@ -3,6 +3,7 @@
 
 #include "backend/cpu/fuse.h"
 #include "backend/cpu/problem.h"
+#include "ir/weights.h"
 
 typedef struct fuser {
     hone_graph *g;
@@ -91,6 +92,31 @@ static hone_status add_bias(fuser *f, hone_node *n, const hone_value *more, int6
     return n->in[HONE_IN_BIAS] ? HONE_OK : no_memory(f);
 }
 
+/* A factor for each output channel goes into the weights and the bias. */
+static hone_status scale_weights(fuser *f, hone_node *n, const hone_value *factor,
+                                 int64_t channels) {
+    const hone_tensor *w = n->in[HONE_IN_WEIGHT]->constant;
+    const hone_value *old = n->in[HONE_IN_BIAS];
+    int64_t count = hone_tensor_count(w), each = count / channels;
+    /* Which channel a weight is for: by rows of `each`, or by columns. */
+    bool by_rows = !hone_is_lowered(n, "Gemm") || hone_attr_int(n, "trans_b", 0);
+    const float *s = factor->constant->data, *from = w->data;
+    hone_tensor *t = HONE_NEW_ARRAY(f->g->arena, hone_tensor, 2);
+    float *to = hone_graph_data(f->g, (size_t)count * sizeof *to);
+    float *bias = HONE_NEW_ARRAY(f->g->arena, float, channels);
+    if (!t || !to || !bias)
+        return no_memory(f);
+    for (int64_t i = 0; i < count; ++i)
+        to[i] = from[i] * s[by_rows ? i / each : i % channels];
+    for (int64_t i = 0; old && i < channels; ++i)
+        bias[i] = ((const float *)old->constant->data)[i] * s[i];
+    t[0] = hone_tensor_view(HONE_DTYPE_F32, w->rank, w->dims, to);
+    t[1] = hone_tensor_view(HONE_DTYPE_F32, 1, &channels, bias);
+    n->in[HONE_IN_WEIGHT] = hone_graph_constant(f->g, "scaled", &t[0]);
+    n->in[HONE_IN_BIAS] = old ? hone_graph_constant(f->g, "bias", &t[1]) : NULL;
+    return n->in[HONE_IN_WEIGHT] && (!old || n->in[HONE_IN_BIAS]) ? HONE_OK : no_memory(f);
+}
+
 static bool same_dims(const hone_type *a, const hone_type *b) {
     if (a->kind != HONE_KIND_TENSOR || b->kind != HONE_KIND_TENSOR || a->dtype != b->dtype ||
         a->rank != b->rank || a->rank < 0)
@@ -140,6 +166,13 @@ static hone_status fuse_user(fuser *f, int position, int user_position, bool *fu
             !hone_attr_set_float(f->g, n, "act_b", b))
             return no_memory(f);
         *fused = true;
+    } else if (strcmp(user->op_name, "Mul") == 0) {
+        const hone_value *other = user->in[user->in[0] == n->out[0]];
+        if (!n->in[HONE_IN_RESIDUAL] && is_channel_constant(other, channels) &&
+            same_dims(&user->out[0]->type, &n->out[0]->type)) {
+            HONE_TRY(scale_weights(f, n, other, channels));
+            *fused = true;
+        }
     } else if (strcmp(user->op_name, "Add") == 0) {
         hone_value *other = user->in[user->in[0] == n->out[0]];
         if (other == n->out[0])

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "backend/cpu/fuse.h"
+#include "ir/weights.h"
 #include "kernels/rnn.h"
 
 enum { IN_X, IN_W, IN_R, IN_B, IN_LENGTHS, IN_H, IN_C, IN_P, N_IN };
@@ -104,18 +105,17 @@ static hone_value *pack_recurrent(hone_graph *g, const layer *l) {
     size_t first = hone_rnn_packed_floats(l->hidden, together);
     size_t each = first + (apart ? hone_rnn_packed_floats(l->hidden, apart) : 0);
     int64_t count = l->directions * (int64_t)each, n = l->hidden;
-    char *memory = hone_arena_alloc(g->arena, (size_t)count * sizeof(float) + 64);
+    float *memory = hone_graph_data(g, (size_t)count * sizeof *memory);
     if (!memory)
         return NULL;
-    memory += (64 - (uintptr_t)memory % 64) % 64;
     for (int64_t d = 0; d < l->directions; ++d) {
-        float *to = (float *)(void *)memory + (size_t)d * each;
+        float *to = memory + (size_t)d * each;
         const float *from = r + d * l->gates * n * n;
         hone_rnn_pack(from, n, together, to);
         if (apart)
             hone_rnn_pack(from + together * n * n, n, apart, to + first);
     }
-    return constant(g, "packed", 1, &count, (const float *)(const void *)memory);
+    return constant(g, "packed", 1, &count, memory);
 }
 
 static hone_value *late_bias(hone_graph *g, const layer *l) {
