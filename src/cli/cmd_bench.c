@@ -7,7 +7,6 @@
 #include "cli/explain.h"
 #include "cli/options_def.h"
 #include "cli/subject.h"
-#include "ops/cost.h"
 
 typedef struct timing {
     double *ms; /* sorted once done */
@@ -86,27 +85,6 @@ static long long peak_rss_bytes(void) {
     return getrusage(RUSAGE_SELF, &usage) == 0 ? usage.ru_maxrss * 1024LL : 0;
 }
 
-static const char *type_class(hone_dtype d) {
-    if (hone_dtype_in(d, HONE_T(U8) | HONE_T(I8)))
-        return "int8";
-    return d == HONE_DTYPE_NONE ? NULL : hone_dtype_name(d);
-}
-
-/* The type that the multiplying nodes compute in; "mixed" when they differ. */
-static const char *precision_of(const hone_engine *e) {
-    const char *found = NULL;
-    for (int i = 0; i < e->graph->n_nodes; ++i) {
-        const hone_node *n = e->graph->nodes[i];
-        if (hone_node_macs(n, NULL) == 0 || n->n_in == 0 || !n->in[0])
-            continue;
-        const char *name = type_class(n->in[0]->type.dtype);
-        if (found && name && strcmp(found, name) != 0)
-            return "mixed";
-        found = name ? name : found;
-    }
-    return found ? found : "float32";
-}
-
 typedef struct fact {
     const char *key, *label;
     double value;
@@ -152,10 +130,10 @@ static void print_facts(const cli_subject *s, const timing *t, const cli_args *a
     }
     if (args->json) {
         cli_json_int(&j, "level", args->level);
-        cli_json_text(&j, "precision", precision_of(s->engine));
+        cli_json_text(&j, "precision", cli_precision(s->engine));
         cli_json_close(&j, '}');
     } else {
-        printf("%-16s %12s\n", "precision", precision_of(s->engine));
+        printf("%-16s %12s\n", "precision", cli_precision(s->engine));
     }
 }
 

@@ -3,9 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/inspect.h"
 #include "cli/options_def.h"
 #include "cli/picture.h"
-#include "cli/subject.h"
 #include "ir/infer.h"
 #include "ops/cost.h"
 
@@ -146,8 +146,8 @@ static hone_status fix_dims(hone_graph *g, const cli_args *args, hone_error *err
  */
 
 /* Old exporters list every weight as an input with a default: those only with --all. */
-static void print_values(const char *title, const hone_graph *g, hone_value *const *list, int n,
-                         bool all) {
+void cli_print_values(const char *title, const hone_graph *g, hone_value *const *list, int n,
+                      bool all) {
     int n_left_out = 0;
     printf("%s\n", title);
     for (int i = 0; i < n; ++i) {
@@ -202,8 +202,8 @@ static void print_text(const cli_args *args, const hone_model *m, const hone_gra
         cli_say(stdout, "%s %s %" PRId64, i ? "," : "",
                 o->imports[i].domain[0] ? o->imports[i].domain : "ai.onnx", o->imports[i].version);
     printf("\n\n");
-    print_values("inputs", g, g->inputs, g->n_inputs, args->all);
-    print_values("outputs", g, g->outputs, g->n_outputs, true);
+    cli_print_values("inputs", g, g->inputs, g->n_inputs, args->all);
+    cli_print_values("outputs", g, g->outputs, g->n_outputs, true);
     printf("\n%d nodes\n", f->n_nodes);
     print_ops(f);
     printf("\nparameters   %s (%" PRId64 ")\n", cli_count((double)f->parameters).s, f->parameters);
@@ -227,8 +227,8 @@ static void print_text(const cli_args *args, const hone_model *m, const hone_gra
 /* ---- JSON -------------------------------------------------------------------------------------
  */
 
-static void json_values(cli_json *j, const char *key, const hone_graph *g, hone_value *const *list,
-                        int n) {
+void cli_json_values(cli_json *j, const char *key, const hone_graph *g, hone_value *const *list,
+                     int n) {
     cli_json_open(j, key, '[');
     for (int i = 0; i < n; ++i) {
         hone_io_info io;
@@ -283,8 +283,8 @@ static void print_json(const cli_args *args, const hone_model *m, const facts *f
     for (int i = 0; i < o->n_metadata; ++i)
         cli_json_text(&j, o->metadata[i].key, o->metadata[i].value);
     cli_json_close(&j, '}');
-    json_values(&j, "inputs", m->graph, m->graph->inputs, m->graph->n_inputs);
-    json_values(&j, "outputs", m->graph, m->graph->outputs, m->graph->n_outputs);
+    cli_json_values(&j, "inputs", m->graph, m->graph->inputs, m->graph->n_inputs);
+    cli_json_values(&j, "outputs", m->graph, m->graph->outputs, m->graph->n_outputs);
     cli_json_int(&j, "nodes", f->n_nodes);
     json_ops(&j, f);
     cli_json_int(&j, "parameters", f->parameters);
@@ -302,38 +302,6 @@ static void print_json(const cli_args *args, const hone_model *m, const facts *f
     cli_json_text(&j, "largest_activation", f->largest);
     cli_json_int(&j, "values_of_unknown_size", f->n_unknown);
     cli_json_close(&j, '}');
-}
-
-/* ---- engines ----------------------------------------------------------------------------------
- */
-
-/* What can be told of an engine file: multiply-accumulates are those of the model. */
-static int inspect_engine(const cli_args *args, const char *path) {
-    hone_error err = {.offset = -1};
-    hone_engine *e;
-    facts f = {.n_ops = 0};
-    if (hone_engine_load(path, &e, &err) != HONE_OK)
-        return cli_fail(&err, NULL);
-    const hone_graph *g = e->graph;
-    gather(&f, g);
-    qsort(f.ops, (size_t)f.n_ops, sizeof *f.ops, by_count);
-    if (args->json) {
-        cli_json j = {.to = stdout};
-        cli_json_open(&j, NULL, '{');
-        cli_json_text(&j, "file", path);
-        json_values(&j, "inputs", g, g->inputs, g->n_inputs);
-        json_values(&j, "outputs", g, g->outputs, g->n_outputs);
-        cli_json_int(&j, "nodes", f.n_nodes);
-        cli_json_int(&j, "weight_bytes", f.total_weight_bytes);
-        cli_json_close(&j, '}');
-    } else {
-        cli_say(stdout, "%s: an engine, %d nodes, %s of weights\n\n", path, f.n_nodes,
-                cli_bytes((double)f.total_weight_bytes).s);
-        print_values("inputs", g, g->inputs, g->n_inputs, args->all);
-        print_values("outputs", g, g->outputs, g->n_outputs, true);
-    }
-    hone_engine_destroy(e);
-    return CLI_DONE;
 }
 
 /* ---- the verb ---------------------------------------------------------------------------------
@@ -361,7 +329,7 @@ static int run(const cli_args *args) {
     hone_model *model;
     const char *path = args->files.item[0];
     if (cli_is_engine(path))
-        return inspect_engine(args, path);
+        return cli_inspect_engine(args, path);
     if (hone_model_open(path, &model, &err) != HONE_OK)
         return cli_fail(&err, path);
     hone_graph *fixed = hone_graph_clone(model->graph);
@@ -375,7 +343,8 @@ static int run(const cli_args *args) {
 static const cli_option options[] = {
     CLI_OPTION_SHAPE,
     CLI_OPTION("--graph", "FILE", CLI_TEXT, graph, "draw the graph: FILE.dot or FILE.svg"),
-    CLI_OPTION("--all", NULL, CLI_FLAG, all, "list inputs that have defaults, too"),
+    CLI_OPTION("--all", NULL, CLI_FLAG, all,
+               "list inputs that have defaults, and every node of an engine, too"),
     CLI_OPTION_JSON,
     CLI_OPTION_END,
 };
@@ -388,10 +357,11 @@ const cli_verb cli_inspect = {
             "Inputs and outputs, operators, parameters, multiply-accumulates (MACs), and bytes of\n"
             "weights and activations. Nodes are counted in canonical form, where old operator\n"
             "versions are rewritten and functions inlined. Dynamic dims count as 1 unless --shape\n"
-            "says otherwise.",
+            "says otherwise. Of an engine file: what it needs, its kernels and its memory.",
     .examples = "  hone inspect model.onnx\n"
                 "  hone inspect model.onnx --shape image=8x3x224x224 --json\n"
-                "  hone inspect model.onnx --graph model.svg\n",
+                "  hone inspect model.onnx --graph model.svg\n"
+                "  hone inspect model.hone --all\n",
     .options = options,
     .min_files = 1,
     .max_files = 1,

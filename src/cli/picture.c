@@ -22,7 +22,9 @@ typedef struct edge {
     int from, to;
 } edge;
 
+/* One graph: the main one, or a body of a node in one before it. */
 typedef struct picture {
+    char title[200];
     hone_arena arena;
     box *boxes;
     int n_boxes;
@@ -31,6 +33,11 @@ typedef struct picture {
     int *maker; /* by value id: the box it leaves, -1: constant or captured */
     int n_rows, n_columns;
 } picture;
+
+typedef struct album {
+    picture *pictures;
+    int n;
+} album;
 
 /* ---- boxes and edges --------------------------------------------------------------------------
  */
@@ -210,7 +217,7 @@ static bool arrange(picture *p) {
 /* ---- SVG --------------------------------------------------------------------------------------
  */
 
-enum { BOX_W = 150, BOX_H = 40, STEP_X = 170, STEP_Y = 66, EDGE = 20 };
+enum { BOX_W = 150, BOX_H = 40, STEP_X = 170, STEP_Y = 66, EDGE = 20, TITLE_H = 24 };
 
 static void put_xml(FILE *to, const char *s, int max) {
     for (int i = 0; s && *s; ++s) {
@@ -254,16 +261,22 @@ static void put_box(FILE *to, const box *b) {
     fprintf(to, "</text></g>\n");
 }
 
-static void put_svg(FILE *to, const picture *p) {
-    int w = p->n_columns * STEP_X + 2 * EDGE, h = p->n_rows * STEP_Y + 2 * EDGE;
-    fprintf(to,
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" "
-            "viewBox=\"0 0 %d %d\">\n"
-            "<style>text{font:10px sans-serif;text-anchor:middle;fill:#444}"
-            ".op{font-size:12px;font-weight:bold;fill:#000}"
-            "path{fill:none;stroke:#99a}</style>\n"
-            "<rect width=\"100%%\" height=\"100%%\" fill=\"white\"/>\n",
-            w, h, w, h);
+static int width_of(const picture *p) {
+    return p->n_columns * STEP_X + 2 * EDGE;
+}
+
+static int height_of(const picture *p) {
+    return p->n_rows * STEP_Y + 2 * EDGE + (p->title[0] ? TITLE_H : 0);
+}
+
+static void put_group(FILE *to, const picture *p, int y) {
+    if (p->title[0]) {
+        fprintf(to, "<text x=\"%d\" y=\"%d\" class=\"title\">", EDGE, y + TITLE_H - 4);
+        put_xml(to, p->title, 200);
+        fprintf(to, "</text>\n");
+        y += TITLE_H;
+    }
+    fprintf(to, "<g transform=\"translate(0,%d)\">\n", y);
     for (int i = 0; i < p->n_edges; ++i) {
         const box *a = &p->boxes[p->edges[i].from], *b = &p->boxes[p->edges[i].to];
         double x1 = EDGE + a->x * STEP_X + BOX_W / 2.0, x2 = EDGE + b->x * STEP_X + BOX_W / 2.0;
@@ -273,6 +286,26 @@ static void put_svg(FILE *to, const picture *p) {
     }
     for (int i = 0; i < p->n_boxes; ++i)
         put_box(to, &p->boxes[i]);
+    fprintf(to, "</g>\n");
+}
+
+static void put_svg(FILE *to, const album *a) {
+    int w = 0, h = 0;
+    for (int i = 0; i < a->n; ++i) {
+        w = width_of(&a->pictures[i]) > w ? width_of(&a->pictures[i]) : w;
+        h += height_of(&a->pictures[i]);
+    }
+    fprintf(to,
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" "
+            "viewBox=\"0 0 %d %d\">\n"
+            "<style>text{font:10px sans-serif;text-anchor:middle;fill:#444}"
+            ".op{font-size:12px;font-weight:bold;fill:#000}"
+            ".title{font-size:14px;font-weight:bold;text-anchor:start}"
+            "path{fill:none;stroke:#99a}</style>\n"
+            "<rect width=\"100%%\" height=\"100%%\" fill=\"white\"/>\n",
+            w, h, w, h);
+    for (int i = 0, y = 0; i < a->n; y += height_of(&a->pictures[i++]))
+        put_group(to, &a->pictures[i], y);
     fprintf(to, "</svg>\n");
 }
 
@@ -288,20 +321,70 @@ static void put_quoted(FILE *to, const char *s) {
     }
 }
 
-static void put_dot(FILE *to, const picture *p) {
-    fprintf(to, "digraph model {\n  node [shape=box, style=\"rounded,filled\", "
-                "fillcolor=white, fontname=\"sans-serif\"];\n");
+static void put_cluster(FILE *to, const picture *p, int id) {
+    if (p->title[0]) {
+        fprintf(to, "  subgraph cluster_%d {\n  label=\"", id);
+        put_quoted(to, p->title);
+        fprintf(to, "\";\n");
+    }
     for (int i = 0; i < p->n_boxes; ++i) {
         const box *b = &p->boxes[i];
-        fprintf(to, "  n%d [label=\"%s\\n", i, b->op);
+        fprintf(to, "  n%d_%d [label=\"", id, i);
+        put_quoted(to, b->op);
+        fprintf(to, "\\n");
         put_quoted(to, b->name);
         fprintf(to, "\\n");
         put_quoted(to, b->type);
         fprintf(to, "\", fillcolor=\"%.3f 0.15 1.0\"];\n", hue_of(b->op) / 360.0);
     }
     for (int i = 0; i < p->n_edges; ++i)
-        fprintf(to, "  n%d -> n%d;\n", p->edges[i].from, p->edges[i].to);
+        fprintf(to, "  n%d_%d -> n%d_%d;\n", id, p->edges[i].from, id, p->edges[i].to);
+    if (p->title[0])
+        fprintf(to, "  }\n");
+}
+
+static void put_dot(FILE *to, const album *a) {
+    fprintf(to, "digraph model {\n  node [shape=box, style=\"rounded,filled\", "
+                "fillcolor=white, fontname=\"sans-serif\"];\n");
+    for (int i = 0; i < a->n; ++i)
+        put_cluster(to, &a->pictures[i], i);
     fprintf(to, "}\n");
+}
+
+/* ---- subgraphs --------------------------------------------------------------------------------
+ */
+
+enum { MAX_PICTURES = 1000 };
+
+static bool add_graph(album *a, const hone_graph *g, const char *title);
+
+static bool add_bodies(album *a, const hone_node *n) {
+    bool ok = true;
+    for (int k = 0; k < n->n_attrs && ok; ++k) {
+        char title[200];
+        snprintf(title, sizeof title, "%.120s (%.40s): %.30s", n->name[0] ? n->name : "(unnamed)",
+                 n->op_name, n->attrs[k].name);
+        if (n->attrs[k].kind == HONE_ATTR_GRAPH)
+            ok = add_graph(a, n->attrs[k].g, title);
+    }
+    return ok;
+}
+
+/* The graph, then the bodies of its nodes. */
+static bool add_graph(album *a, const hone_graph *g, const char *title) {
+    if (a->n == MAX_PICTURES)
+        return true; /* who would look at more? */
+    picture *grown = realloc(a->pictures, (size_t)(a->n + 1) * sizeof *grown);
+    if (!grown)
+        return false;
+    a->pictures = grown;
+    picture *p = &a->pictures[a->n++];
+    *p = (picture){.n_boxes = 0};
+    snprintf(p->title, sizeof p->title, "%s", title);
+    bool ok = create(p, g) && arrange(p);
+    for (int i = 0; i < g->n_nodes && ok; ++i)
+        ok = add_bodies(a, g->nodes[i]);
+    return ok;
 }
 
 /* ---- files ------------------------------------------------------------------------------------
@@ -312,14 +395,14 @@ static bool ends_with(const char *s, const char *end) {
     return n >= m && strcmp(s + n - m, end) == 0;
 }
 
-static hone_status save(const picture *p, const char *path, bool is_svg, hone_error *err) {
+static hone_status save(const album *a, const char *path, bool is_svg, hone_error *err) {
     FILE *to = fopen(path, "w");
     if (!to)
         return hone_fail(err, HONE_E_IO, "cannot write %s: %s", path, strerror(errno));
     if (is_svg)
-        put_svg(to, p);
+        put_svg(to, a);
     else
-        put_dot(to, p);
+        put_dot(to, a);
     bool is_bad = ferror(to) != 0;
     if (fclose(to) != 0 || is_bad)
         return hone_fail(err, HONE_E_IO, "cannot write %s: %s", path, strerror(errno));
@@ -328,12 +411,14 @@ static hone_status save(const picture *p, const char *path, bool is_svg, hone_er
 
 hone_status cli_picture_write(const hone_graph *g, const char *path, hone_error *err) {
     bool is_svg = ends_with(path, ".svg");
-    picture p = {.n_boxes = 0};
+    album a = {.n = 0};
     if (!is_svg && !ends_with(path, ".dot"))
         return hone_fail(err, HONE_E_ARGUMENT, "--graph %s: the file ends in .dot or .svg", path);
-    hone_status status = create(&p, g) && arrange(&p)
-                             ? save(&p, path, is_svg, err)
+    hone_status status = add_graph(&a, g, "")
+                             ? save(&a, path, is_svg, err)
                              : hone_fail(err, HONE_E_NOMEM, "no memory for the picture");
-    hone_arena_deinit(&p.arena);
+    for (int i = 0; i < a.n; ++i)
+        hone_arena_deinit(&a.pictures[i].arena);
+    free(a.pictures);
     return status;
 }

@@ -7,6 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "ops/cost.h"
+
 /* ---- shapes -----------------------------------------------------------------------------------
  */
 
@@ -233,4 +235,24 @@ void cli_subject_close(cli_subject *s) {
     hone_session_destroy(s->session);
     hone_engine_destroy(s->engine);
     *s = (cli_subject){0};
+}
+
+static const char *type_class(hone_dtype d) {
+    if (hone_dtype_in(d, HONE_T(U8) | HONE_T(I8)))
+        return "int8";
+    return d == HONE_DTYPE_NONE ? NULL : hone_dtype_name(d);
+}
+
+const char *cli_precision(const hone_engine *e) {
+    const char *found = NULL;
+    for (int i = 0; i < e->graph->n_nodes; ++i) {
+        const hone_node *n = e->graph->nodes[i];
+        if (hone_node_macs(n, NULL) == 0 || n->n_in == 0 || !n->in[0])
+            continue;
+        const char *name = type_class(n->in[0]->type.dtype);
+        if (found && name && strcmp(found, name) != 0)
+            return "mixed";
+        found = name ? name : found;
+    }
+    return found ? found : "float32";
 }

@@ -34,6 +34,8 @@ HONE_NODISCARD hone_status cli_subject_open(cli_subject *s, const cli_args *args
 HONE_NODISCARD hone_status cli_subject_from_model(cli_subject *s, const cli_args *args,
                                                   const hone_model *model, const char *path,
                                                   int level, hone_error *err);
+/** The type that the multiplying nodes compute in; "mixed" when they differ. */
+const char *cli_precision(const hone_engine *e);
 void cli_subject_close(cli_subject *s);
 /** One run, with a progress bar when it takes long and somebody watches. */
 HONE_NODISCARD hone_status cli_subject_run(cli_subject *s, hone_error *err);

@@ -139,6 +139,12 @@ expect 0 "rubbish is ignored" build "$digits" -o "$tmp/b.hone" --tune quick --tu
 expect 1 "off, quick or full" build "$model" -o "$tmp/x.hone" --tune hard
 expect 2 "not possible" build "$model" -o "$tmp/x.hone" --max-ram lots
 expect 0 "an engine" inspect "$tmp/tiny.hone"
+holds "inspect shows the profile" grep -q "image: 1x3x16x16 : 2x3x16x16 : 4x3x16x16" "$tmp/out"
+holds "inspect shows the memory plan" grep -q "memory plan  .* buffers" "$tmp/out"
+expect 0 "softmax +Softmax" inspect "$tmp/tiny.hone" --all --graph "$tmp/engine.svg"
+holds "a picture of an engine" grep -q "</svg>" "$tmp/engine.svg"
+expect 0 '"kernel": "softmax' inspect "$tmp/tiny.hone" --json
+holds "inspect --json of an engine" is_json "$tmp/out"
 expect 0 "0 errors" check "$tmp/tiny.hone"
 cp "$tmp/tiny.hone" "$tmp/bad.hone"
 printf 'x' | dd of="$tmp/bad.hone" bs=1 seek=$(($(stat -c %s "$tmp/bad.hone") - 100)) conv=notrunc 2>/dev/null
