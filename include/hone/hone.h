@@ -184,7 +184,8 @@ typedef struct hone_build_options {
     int optimize;         /* 0: none, reference kernels; 1: graph passes; 2: and kernels (default) */
     hone_tune tune;       /* default off */
     int n_threads;        /* to plan and tune for; 0: hone_default_threads */
-    size_t max_ram_bytes; /* refuse plans whose activations need more; 0: no limit */
+    size_t max_ram_bytes; /* refuse plans whose activations need more, and runs whose values of
+                             data-dependent shape or whose scratch memory do; 0: no limit */
     bool is_exact;        /* leave out Winograd and other reformulations of arithmetic */
     bool keeps_defaults;  /* inputs with a default stay inputs instead of becoming constants */
     const hone_shape_range *shapes;

@@ -141,9 +141,14 @@ size_t hone_frame_bytes(const hone_frame *f) {
  */
 
 static scratch_block *scratch_add(hone_frame *f, size_t bytes) {
+    size_t limit = f->env->options.max_arena_bytes, held = 0;
     if (bytes > SIZE_MAX / 2)
         return NULL;
     bytes = (bytes + 63) / 64 * 64;
+    for (const scratch_block *o = f->scratch; limit && o; o = o->next)
+        held += o->bytes;
+    if (limit && (held > limit || bytes > limit - held))
+        return NULL;
     scratch_block *b = hone_pages_alloc(sizeof *b + bytes);
     if (!b)
         return NULL;
@@ -471,8 +476,9 @@ static hone_status run_step(hone_frame *f, instance *x, const hone_step *step,
     scratch_reset(f);
     if (status != HONE_OK)
         return hone_fail_node(err, status, n->name, n->op_name);
-    if (f->env->hook)
-        f->env->hook(f->env->hook_arg, x->plan, step, f->depth, start, now_ns(), f);
+    if (f->env->hook &&
+        !f->env->hook(f->env->hook_arg, x->plan, step, f->depth, start, now_ns(), f))
+        return hone_fail(err, HONE_E_RUNTIME, "the run was stopped");
     for (int i = 0; i < step->n_drop; ++i)
         hone_tensor_release(&x->slots[step->drop[i]]);
     return HONE_OK;

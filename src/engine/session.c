@@ -39,7 +39,7 @@ hone_status hone_session_create(const hone_engine *engine, int n_threads, hone_s
     if (!s)
         return hone_fail(err, HONE_E_NOMEM, "no memory for a session");
     s->engine = engine;
-    s->env.alloc = hone_alloc_create(0);
+    s->env.alloc = hone_alloc_create(engine->max_ram_bytes);
     s->input = calloc((size_t)g->n_inputs + 1, sizeof *s->input);
     s->in = calloc((size_t)g->n_inputs + 1, sizeof *s->in);
     s->out_data = calloc((size_t)g->n_outputs + 1, sizeof *s->out_data);
@@ -251,7 +251,7 @@ static const char *kernel_of(const hone_step *step) {
     return hone_attr_string(step->node, "kernel_name", step->impl->name);
 }
 
-static void on_step(void *arg, const hone_plan *plan, const hone_step *step, int depth,
+static bool on_step(void *arg, const hone_plan *plan, const hone_step *step, int depth,
                     int64_t start_ns, int64_t end_ns, const hone_frame *frame) {
     hone_session *s = arg;
     const hone_node *n = step->node;
@@ -275,6 +275,7 @@ static void on_step(void *arg, const hone_plan *plan, const hone_step *step, int
         if (n->out[i])
             s->watch(s->watch_arg, n->out[i]->name, hone_frame_value(frame, n->out[i]->id));
     }
+    return true;
 }
 
 static void update_hook(hone_session *s) {

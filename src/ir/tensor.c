@@ -104,7 +104,7 @@ static hone_buffer *buffer_get(hone_alloc *a, size_t bytes) {
     if (!b)
         return NULL;
     *b = (hone_buffer){.alloc = a, .capacity = capacity, .size_class = size_class, .n_refs = 1};
-    hone_arena_init(&b->strings, 0);
+    hone_arena_init(&b->strings, a ? a->limit_bytes : 0);
     if (a) {
         a->live_bytes += capacity;
         a->n_live++;
