@@ -476,9 +476,10 @@ static hone_status run_step(hone_frame *f, instance *x, const hone_step *step,
     scratch_reset(f);
     if (status != HONE_OK)
         return hone_fail_node(err, status, n->name, n->op_name);
-    if (f->env->hook &&
-        !f->env->hook(f->env->hook_arg, x->plan, step, f->depth, start, now_ns(), f))
-        return hone_fail(err, HONE_E_RUNTIME, "the run was stopped");
+    if (f->env->hook)
+        f->env->hook(f->env->hook_arg, x->plan, step, f->depth, start, now_ns(), f);
+    if (f->env->budget && --*f->env->budget < 0)
+        return hone_fail(err, HONE_E_RUNTIME, "the run takes more steps than it may");
     for (int i = 0; i < step->n_drop; ++i)
         hone_tensor_release(&x->slots[step->drop[i]]);
     return HONE_OK;

@@ -12,9 +12,8 @@ enum { HONE_PLAN_CACHE = 8 };
 
 typedef struct hone_frame hone_frame;
 
-/** Called after each step when set; times in nanoseconds of the monotonic clock. False ends the run
- * with HONE_E_RUNTIME. */
-typedef bool (*hone_step_hook)(void *arg, const hone_plan *plan, const hone_step *step, int depth,
+/** Called after each step when set; times in nanoseconds of the monotonic clock. */
+typedef void (*hone_step_hook)(void *arg, const hone_plan *plan, const hone_step *step, int depth,
                                int64_t start_ns, int64_t end_ns, const hone_frame *frame);
 
 /** What all frames of a session share. */
@@ -24,6 +23,7 @@ typedef struct hone_exec_env {
     hone_plan_options options;
     hone_step_hook hook;
     void *hook_arg;
+    int64_t *budget; /* steps that runs may still take, then they fail; NULL: any number */
 } hone_exec_env;
 
 HONE_NODISCARD hone_status hone_frame_create(const hone_graph *g, const hone_exec_env *env,

@@ -37,6 +37,8 @@ HONE_NODISCARD hone_status hone_engine_check(const uint8_t *bytes, size_t n, hon
 /** Call `fn` after each step of the session's runs, with more than the public profiler sees; NULL:
  * none. Takes the place of profiler and watcher. */
 void hone_session_set_hook(hone_session *s, hone_step_hook fn, void *arg);
+/** Runs may take `*steps` steps in all, those of subgraphs included; NULL: any number. */
+void hone_session_set_budget(hone_session *s, int64_t *steps);
 /** Entry i of a graph's inputs or outputs for the public API. */
 bool hone_graph_io(const hone_graph *g, hone_value *const *list, int n, int i, hone_io_info *info);
 

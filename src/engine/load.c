@@ -87,14 +87,14 @@ static hone_status get_strings(loader *l, int64_t n, hone_tensor *t) {
 }
 
 static hone_status get_tensor(loader *l, const hone_tensor **out) {
-    int64_t dtype, rank, dims[HONE_MAX_RANK], n = 1, offset;
+    int64_t dtype, rank, dims[HONE_MAX_RANK], offset;
     HONE_TRY(get_in(l, 1, HONE_DTYPE_COUNT - 1, &dtype));
     HONE_TRY(get_in(l, 0, HONE_MAX_RANK, &rank));
-    for (int64_t i = 0; i < rank; ++i) {
+    for (int64_t i = 0; i < rank; ++i)
         HONE_TRY(get_in(l, 0, INT64_MAX, &dims[i]));
-        if (__builtin_mul_overflow(n, dims[i], &n))
-            return bad(l, "a constant is too large");
-    }
+    if (!hone_dims_fit((int)rank, dims))
+        return bad(l, "a constant is too large");
+    int64_t n = hone_dims_count(dims, 0, (int)rank);
     hone_tensor *t = HONE_NEW(l->arena, hone_tensor);
     if (!t)
         return no_memory(l);

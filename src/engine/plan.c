@@ -326,16 +326,20 @@ static int reusable_storage(planner *p, const hone_step *step, int s) {
 
 /* Lifetimes of views must be known before in-place decisions: a storage lives as long as the last
  * of its slots. */
-static void place_outputs(planner *p, int s) {
+static hone_status place_outputs(planner *p, int s) {
     hone_plan *plan = p->plan;
     const hone_step *step = &plan->steps[s];
     const hone_node *n = step->node;
     if (!step->is_planned)
-        return;
+        return HONE_OK;
     for (int i = 0; i < n->n_out; ++i) {
         if (!n->out[i])
             continue;
         int id = n->out[i]->id;
+        size_t bytes;
+        hone_status status = hone_tensor_storage(&plan->slots[id], &bytes, p->err);
+        if (status != HONE_OK)
+            return hone_fail_node(p->err, status, n->name, n->op_name);
         int st = i == 0 ? reusable_storage(p, step, s) : -1;
         if (st >= 0) {
             plan->storage_of[id] = st;
@@ -343,11 +347,12 @@ static void place_outputs(planner *p, int s) {
             st = new_storage(p, HONE_STORAGE_ARENA, id);
             plan->storages[st].first = s;
             plan->storages[st].last = s;
-            plan->storages[st].bytes = hone_tensor_bytes(&plan->slots[id]);
+            plan->storages[st].bytes = bytes;
         }
         if (p->last_use[id] > plan->storages[st].last)
             plan->storages[st].last = p->last_use[id];
     }
+    return HONE_OK;
 }
 
 /* Let views prolong their source's life before anything is placed: walk backwards. */
@@ -499,7 +504,7 @@ static hone_status build(planner *p, const hone_type *inputs) {
     extend_through_views(p);
     place_fixed(p);
     for (int s = 0; s < plan->n_steps; ++s)
-        place_outputs(p, s);
+        HONE_TRY(place_outputs(p, s));
     HONE_TRY(list_drops(p));
     return place_arena(p);
 }

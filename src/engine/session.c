@@ -92,6 +92,9 @@ hone_status hone_session_set_input(hone_session *s, int i, const hone_tensor *te
     if (tensor->kind == HONE_KIND_TENSOR && (tensor->rank < 0 || tensor->rank > HONE_MAX_RANK))
         return hone_fail(err, HONE_E_ARGUMENT, "input %d (%s): rank %d is not possible", i,
                          g->inputs[i]->name, tensor->rank);
+    if (tensor->kind == HONE_KIND_TENSOR && !hone_dims_fit(tensor->rank, tensor->dims))
+        return hone_fail(err, HONE_E_SHAPE, "input %d (%s): dims below 0 or too large", i,
+                         g->inputs[i]->name);
     s->input[i] = *tensor;
     s->in[i] = &s->input[i];
     return HONE_OK;
@@ -251,7 +254,7 @@ static const char *kernel_of(const hone_step *step) {
     return hone_attr_string(step->node, "kernel_name", step->impl->name);
 }
 
-static bool on_step(void *arg, const hone_plan *plan, const hone_step *step, int depth,
+static void on_step(void *arg, const hone_plan *plan, const hone_step *step, int depth,
                     int64_t start_ns, int64_t end_ns, const hone_frame *frame) {
     hone_session *s = arg;
     const hone_node *n = step->node;
@@ -275,7 +278,6 @@ static bool on_step(void *arg, const hone_plan *plan, const hone_step *step, int
         if (n->out[i])
             s->watch(s->watch_arg, n->out[i]->name, hone_frame_value(frame, n->out[i]->id));
     }
-    return true;
 }
 
 static void update_hook(hone_session *s) {
@@ -293,6 +295,10 @@ void hone_session_set_watch(hone_session *s, hone_watch_fn fn, void *arg) {
     s->watch = fn;
     s->watch_arg = arg;
     update_hook(s);
+}
+
+void hone_session_set_budget(hone_session *s, int64_t *steps) {
+    s->env.budget = steps;
 }
 
 void hone_session_set_hook(hone_session *s, hone_step_hook fn, void *arg) {

@@ -143,11 +143,21 @@ int64_t hone_tensor_count(const hone_tensor *t) {
     return t && t->kind == HONE_KIND_TENSOR ? hone_dims_count(t->dims, 0, t->rank) : 0;
 }
 
+bool hone_dims_fit(int rank, const int64_t *dims) {
+    int64_t n = 1;
+    for (int i = 0; i < rank; ++i) {
+        if (dims[i] < 0 || __builtin_mul_overflow(n, dims[i] ? dims[i] : 1, &n) ||
+            n > (int64_t)1 << 46)
+            return false;
+    }
+    return true;
+}
+
 size_t hone_tensor_bytes(const hone_tensor *t) {
     return hone_dtype_bytes(t->dtype, hone_tensor_count(t));
 }
 
-static hone_status storage_bytes(const hone_tensor *t, size_t *bytes, hone_error *err) {
+hone_status hone_tensor_storage(const hone_tensor *t, size_t *bytes, hone_error *err) {
     if (t->kind == HONE_KIND_SEQUENCE || t->kind == HONE_KIND_MAP) {
         int64_t n = t->kind == HONE_KIND_MAP ? 2 : t->dims[0];
         if (n < 0 || n > INT32_MAX)
@@ -156,8 +166,6 @@ static hone_status storage_bytes(const hone_tensor *t, size_t *bytes, hone_error
         *bytes = (size_t)n * sizeof(hone_tensor *);
         return HONE_OK;
     }
-    int64_t n = 1;
-    bool empty = false, overflow = false;
     if (t->rank < 0 || t->rank > HONE_MAX_RANK)
         return hone_fail(err, HONE_E_UNSUPPORTED, "rank %d is beyond the limit of %d", t->rank,
                          HONE_MAX_RANK);
@@ -165,13 +173,9 @@ static hone_status storage_bytes(const hone_tensor *t, size_t *bytes, hone_error
         if (t->dims[i] < 0)
             return hone_fail(err, HONE_E_SHAPE, "dim %d of a tensor to allocate is %" PRId64, i,
                              t->dims[i]);
-        empty |= t->dims[i] == 0;
-        overflow |= __builtin_mul_overflow(n, t->dims[i], &n);
     }
-    if (empty)
-        n = 0;
-    *bytes = hone_dtype_bytes(t->dtype, n);
-    if ((overflow && !empty) || (n > 0 && *bytes == 0) || *bytes > (size_t)1 << 46) {
+    *bytes = hone_tensor_bytes(t);
+    if (!hone_dims_fit(t->rank, t->dims)) {
         char text[160];
         return hone_fail(err, HONE_E_NOMEM, "a tensor %s is too large",
                          hone_tensor_describe(t, text, sizeof text));
@@ -183,7 +187,7 @@ hone_status hone_tensor_alloc(hone_alloc *a, hone_tensor *t, hone_error *err) {
     size_t bytes = 0;
     t->data = NULL;
     t->owner = NULL;
-    HONE_TRY(storage_bytes(t, &bytes, err));
+    HONE_TRY(hone_tensor_storage(t, &bytes, err));
     hone_buffer *b = buffer_get(a, bytes ? bytes : 1);
     if (!b) {
         char text[160];

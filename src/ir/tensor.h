@@ -20,6 +20,10 @@ void hone_alloc_destroy(hone_alloc *a);
  * own, aligned to 64 bytes. Sequence: room for dims[0] element pointers, all NULL; map: two. String
  * elements start empty. Fails on negative dims, overflow, or over the allocator's limit. */
 HONE_NODISCARD hone_status hone_tensor_alloc(hone_alloc *a, hone_tensor *t, hone_error *err);
+/** Bytes of storage for t's elements, pointers or strings; fails on negative dims, and where the
+ * size overflows or is beyond any machine's memory. */
+HONE_NODISCARD hone_status hone_tensor_storage(const hone_tensor *t, size_t *bytes,
+                                               hone_error *err);
 /** Drop the storage; elements of sequences and maps go with the last reference. Leaves kind NONE.
  */
 void hone_tensor_release(hone_tensor *t);
@@ -48,6 +52,9 @@ bool hone_string_equal(hone_string a, hone_string b);
 /** Number of elements of the first n dims from `from` on (1 when empty). No overflow check: for
  * tensors that exist. */
 int64_t hone_dims_count(const int64_t *dims, int from, int to);
+/** Are the dims none below 0, and few enough elements in all for offsets and sizes to be computed
+ * without overflow, also when some dim is 0 (zeros count as ones)? */
+bool hone_dims_fit(int rank, const int64_t *dims);
 /** Bytes of t's elements (tensors only). */
 size_t hone_tensor_bytes(const hone_tensor *t);
 /** A tensor struct over memory of the caller. */

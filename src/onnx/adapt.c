@@ -49,7 +49,7 @@ static hone_status gru_direction(hone_adapt *a) {
     return HONE_OK;
 }
 
-static hone_status grid_sample_mode(hone_adapt *a) {
+hone_status adapt_grid_sample(hone_adapt *a) {
     const char *mode = hone_attr_string(a->n, "mode", "bilinear");
     const char *now = strcmp(mode, "bilinear") == 0  ? "linear"
                       : strcmp(mode, "bicubic") == 0 ? "cubic"
@@ -123,7 +123,7 @@ static const hone_adapt_row rows[] = {
     {"Resize", 10, adapt_resize10},
     {"Resize", 12, adapt_resize12},
     {"RoiAlign", 15, roi_align_mode},
-    {"GridSample", 19, grid_sample_mode},
+    {"GridSample", 19, adapt_grid_sample},
     {"DFT", 19, dft_axis},
     {"Scatter", ALWAYS, scatter_rename},
     {"Scan", 8, scan8},
@@ -155,6 +155,19 @@ static hone_status apply_rows(hone_adapt *a, const hone_adapt_row *list, size_t 
     return HONE_OK;
 }
 
+static hone_status apply_contrib(hone_adapt *a) {
+    int n;
+    const hone_contrib_row *list = hone_contrib_rows(&n);
+    for (int i = 0; i < n; ++i) {
+        if (strcmp(list[i].op, a->n->op_name) != 0)
+            continue;
+        HONE_TRY(list[i].fn(a));
+        raise_opset(a->g, list[i].opset);
+        return HONE_OK;
+    }
+    return HONE_OK;
+}
+
 static hone_status adapt_node(hone_adapt *a) {
     a->version = a->n->opset;
     a->n->opset = 0;
@@ -162,6 +175,8 @@ static hone_status adapt_node(hone_adapt *a) {
         return HONE_OK;
     if (strcmp(a->n->domain, "ai.onnx.ml") == 0)
         return apply_rows(a, ml_rows, sizeof ml_rows / sizeof ml_rows[0]);
+    if (strcmp(a->n->domain, "com.microsoft") == 0)
+        return apply_contrib(a);
     if (a->n->domain[0] != '\0')
         return HONE_OK;
     if (a->version <= 5)

@@ -59,6 +59,16 @@ typedef struct hone_adapt_row {
     hone_adapter fn;
 } hone_adapt_row;
 
+/* An operator of domain com.microsoft that becomes others (adapt_contrib.c). */
+typedef struct hone_contrib_row {
+    const char *op;
+    hone_adapter fn;
+    const char *becomes; /* for the documentation */
+    int opset;           /* of ai.onnx that has these */
+} hone_contrib_row;
+
+const hone_contrib_row *hone_contrib_rows(int *n);
+
 hone_status adapt_broadcast(hone_adapt *a);
 hone_status adapt_prelu(hone_adapt *a);
 hone_status adapt_batch_norm(hone_adapt *a);
@@ -80,5 +90,6 @@ hone_status adapt_upsample(hone_adapt *a);
 hone_status adapt_resize10(hone_adapt *a);
 hone_status adapt_resize12(hone_adapt *a);
 hone_status adapt_label_encoder(hone_adapt *a);
+hone_status adapt_grid_sample(hone_adapt *a);
 
 #endif

@@ -145,21 +145,14 @@ static hone_status measure(hone_pb *m, const tensor_parts *p, int64_t *count, si
         return hone_pb_fail(m, HONE_E_UNSUPPORTED, "6-bit floats");
     if (p->dtype <= HONE_DTYPE_NONE || p->dtype >= HONE_DTYPE_COUNT)
         return hone_pb_fail(m, HONE_E_FORMAT, "unknown tensor data type %d", p->dtype);
-    int64_t n = 1;
-    bool zero = false;
     for (int i = 0; i < p->rank; ++i) {
         if (p->dims[i] < 0)
             return hone_pb_fail(m, HONE_E_FORMAT, "negative tensor dim %" PRId64, p->dims[i]);
-        zero = zero || p->dims[i] == 0;
     }
-    for (int i = 0; i < p->rank && !zero; ++i) {
-        if (__builtin_mul_overflow(n, p->dims[i], &n))
-            return hone_pb_fail(m, HONE_E_FORMAT, "tensor dims overflow");
-    }
-    *count = zero ? 0 : n;
-    *bytes = hone_dtype_bytes((hone_dtype)p->dtype, *count);
-    if (*count && !*bytes)
+    if (!hone_dims_fit(p->rank, p->dims))
         return hone_pb_fail(m, HONE_E_FORMAT, "tensor dims overflow");
+    *count = hone_dims_count(p->dims, 0, p->rank);
+    *bytes = hone_dtype_bytes((hone_dtype)p->dtype, *count);
     return HONE_OK;
 }
 

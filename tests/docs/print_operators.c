@@ -8,6 +8,7 @@
 
 #include "backend/cpu/impls.h"
 #include "ir/op.h"
+#include "onnx/adapt.h"
 
 /* Operators that src/backend/cpu/layout.c and lower_gemm.c replace. */
 static const struct {
@@ -87,6 +88,16 @@ static void print_kernel(FILE *f, const hone_op_def *op) {
         fputs("reference", f);
 }
 
+/* Operators without a row of their own in the table. */
+static void print_rewritten(FILE *f) {
+    int n;
+    const hone_contrib_row *rows = hone_contrib_rows(&n);
+    fprintf(f, "\n## com.microsoft, rewritten at import: %d operators\n\n", n);
+    fputs("| operator | becomes |\n|---|---|\n", f);
+    for (int i = 0; i < n; ++i)
+        fprintf(f, "| %s | %s |\n", rows[i].op, rows[i].becomes);
+}
+
 static int by_name(const void *a, const void *b) {
     const hone_op_def *x = *(const hone_op_def *const *)a, *y = *(const hone_op_def *const *)b;
     int order = strcmp(x->domain, y->domain);
@@ -120,6 +131,7 @@ static void print_all(FILE *f) {
         print_kernel(f, ops[i]);
         fputs(" |\n", f);
     }
+    print_rewritten(f);
     free(ops);
 }
 

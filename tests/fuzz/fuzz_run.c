@@ -9,18 +9,7 @@
 
 enum { MAX_RAM_BYTES = 4 << 20, MAX_STEPS = 2000, MAX_MACS = 20000000, MAX_INPUTS = 32 };
 
-typedef struct work {
-    int64_t n_steps, macs;
-} work;
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static bool count_step(void *arg, const hone_plan *plan, const hone_step *step, int depth,
-                       int64_t start_ns, int64_t end_ns, const hone_frame *frame) {
-    (void)plan, (void)step, (void)depth, (void)start_ns, (void)end_ns, (void)frame;
-    work *w = arg;
-    return ++w->n_steps < MAX_STEPS;
-}
 
 /* Are the types' products few enough to run? */
 static bool is_cheap(const hone_graph *g) {
@@ -93,20 +82,20 @@ static void run(hone_engine *e, int control) {
     const hone_graph *g = e->graph;
     hone_error err;
     hone_session *s;
-    work w = {0};
+    int64_t steps = MAX_STEPS;
     hone_tensor in[MAX_INPUTS] = {{.kind = HONE_KIND_NONE}};
     if (g->n_inputs > MAX_INPUTS || hone_session_create(e, 1, &s, &err) != HONE_OK)
         return;
-    hone_session_set_hook(s, count_step, &w);
+    hone_session_set_budget(s, &steps);
     hone_alloc *a = hone_alloc_create(MAX_RAM_BYTES);
     for (int i = 0; a && i < g->n_inputs; ++i) {
-        bool set = !g->inputs[i]->initial && make_value(&g->inputs[i]->type, (control >> 4) % 3,
-                                                        control >> 6, a, &in[i]);
+        bool set = !g->inputs[i]->initial &&
+                   make_value(&g->inputs[i]->type, (control >> 4) % 3, control >> 6, a, &in[i]);
         if (set && hone_session_set_input(s, i, &in[i], &err) != HONE_OK)
             break;
     }
     if (hone_session_run(s, &err) == HONE_OK)
-        w.n_steps = hone_session_run(s, &err) != HONE_OK; /* on the first one's plan */
+        steps += hone_session_run(s, &err) == HONE_OK; /* on the first one's plan */
     hone_session_destroy(s);
     for (int i = 0; i < g->n_inputs; ++i)
         hone_tensor_release(&in[i]);

@@ -27,7 +27,7 @@ WITH_DATA, WITH_WEIGHTS = 9, 146
 def operator(model: onnx.ModelProto) -> str | None:
     """The operator that a model of one node shows; control flow counts as its own."""
     nodes = [n for n in model.graph.node if n.op_type != "Constant"]
-    if not nodes or len(nodes) > 1 and model.functions:
+    if not nodes or (len(nodes) > 1 and model.functions):
         return None
     return (nodes[-1].domain or "ai.onnx") + "." + nodes[-1].op_type
 

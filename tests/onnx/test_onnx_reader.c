@@ -186,7 +186,7 @@ static void test_tensors(void) {
     expect(tensor_model(negative, 1, 1, 16), HONE_E_FORMAT, "negative");
     expect(tensor_model(huge, 3, 1, 16), HONE_E_FORMAT, "overflow");
     expect(tensor_model(wraps, 2, 1, 0), HONE_E_FORMAT, "overflow");
-    expect(tensor_model(zero, 3, 1, 0), HONE_OK, NULL);
+    expect(tensor_model(zero, 3, 1, 0), HONE_E_FORMAT, "overflow");
     expect(tensor_model(many, 11, 1, 4), HONE_E_UNSUPPORTED, "dims");
     expect(tensor_model(fits, 2, 0, 16), HONE_E_FORMAT, "data type");
     expect(tensor_model(fits, 2, 99, 16), HONE_E_FORMAT, "data type");
