@@ -27,7 +27,7 @@ typedef struct cli_args {
     int level, level_a, level_b, threads, stop_at, seed, runs;
     double seconds, rtol, atol;
     size_t max_ram;
-    bool json, exact, explain, list_passes, no_verify, all, assert_dispatch, help;
+    bool json, exact, explain, list_passes, no_verify, all, assert_dispatch, fix_defaults, help;
 } cli_args;
 
 typedef enum cli_option_kind {

@@ -153,7 +153,7 @@ static int run(const cli_args *args) {
     const char *path = args->files.item[0];
     if (cli_subject_open(&s, args, path, args->level, &err) != HONE_OK)
         return cli_fail(&err, path);
-    hone_status status = cli_subject_set_inputs(&s, args, CLI_FILL_RANDOM, &err);
+    hone_status status = cli_subject_make_inputs(&s, args, &err);
     if (status == HONE_OK)
         status = args->assert_dispatch ? cli_assert_dispatch(&s, args, &n_slow, &err)
                                        : benchmark(&s, args, &err);

@@ -72,7 +72,7 @@ static hone_status compare(const cli_args *args, cli_subject *a, cli_subject *b,
     const char *first = args->files.item[0];
     *path = first;
     HONE_TRY(cli_subject_open(a, args, first, args->level_a, err));
-    HONE_TRY(cli_subject_set_inputs(a, args, CLI_FILL_RANDOM, err));
+    HONE_TRY(cli_subject_make_inputs(a, args, err));
     *path = args->files.n > 1 ? args->files.item[1] : first;
     HONE_TRY(cli_subject_open(b, args, *path, args->level_b, err));
     return cli_compare_runs(a, b, args->rtol, args->atol, c, err);

@@ -133,7 +133,7 @@ static hone_status verify(const cli_args *args, const hone_model *model, const h
     if (status == HONE_OK)
         status = cli_subject_from_model(&b, &plain, after, args->output, 0, err);
     if (status == HONE_OK)
-        status = cli_subject_set_inputs(&a, &plain, CLI_FILL_RANDOM, err);
+        status = cli_subject_make_inputs(&a, &plain, err);
     if (status == HONE_OK)
         status = cli_compare_runs(&a, &b, args->rtol, args->atol, c, err);
     if (status == HONE_OK)
@@ -199,6 +199,22 @@ static void print_result(const cli_args *args, const log_list *log, int before, 
         printf("not verified (--no-verify)\n");
 }
 
+/* Inputs with a default may be given other values, so that what follows from them is not constant.
+ */
+static void handle_defaults(const cli_args *args, hone_graph *g) {
+    int n = 0;
+    if (args->fix_defaults) {
+        hone_fix_defaults(g);
+        return;
+    }
+    for (int i = 0; i < g->n_inputs; ++i)
+        n += g->inputs[i]->initial != NULL;
+    if (n)
+        cli_note("%d inputs have defaults, which a caller may replace: what depends on them is not "
+                 "folded; --fix-defaults makes them constants",
+                 n);
+}
+
 static hone_status optimize(const cli_args *args, const hone_model *model, hone_graph *g,
                             hone_error *err) {
     log_list log = {0};
@@ -206,6 +222,7 @@ static hone_status optimize(const cli_args *args, const hone_model *model, hone_
     int before = count_nodes(model->graph);
     hone_pass_options options = {
         .only = args->passes, .stop_at = args->stop_at, .report = keep_record, .report_arg = &log};
+    handle_defaults(args, g);
     hone_status status = hone_graph_index(g) == HONE_OK
                              ? hone_onnx_align(g, SIZE_MAX, NULL, err)
                              : hone_fail(err, HONE_E_NOMEM, "no memory to index the graph");
@@ -245,6 +262,8 @@ static const cli_option options[] = {
     CLI_OPTION("--passes", "A,B", CLI_TEXT, passes, "run these passes only"),
     CLI_OPTION("--stop-at", "N", CLI_INT, stop_at, "run the first N pass applications only"),
     CLI_OPTION("--list-passes", NULL, CLI_FLAG, list_passes, "list the passes and what they do"),
+    CLI_OPTION("--fix-defaults", NULL, CLI_FLAG, fix_defaults,
+               "make inputs that have a default constants, as a build does"),
     CLI_OPTION("--no-verify", NULL, CLI_FLAG, no_verify, "write without comparing results"),
     CLI_OPTION_TOLERANCE,
     CLI_OPTION_INPUT,
@@ -259,8 +278,9 @@ const cli_verb cli_optimize = {
     .usage = "hone optimize IN.onnx -o OUT.onnx [--passes A,B] [--stop-at N] [--no-verify]",
     .what = "optimise the graph and write it as ONNX\n\n"
             "The result runs in any ONNX runtime. Before it is written, it and the original run\n"
-            "on the same random inputs, and their outputs must agree (dynamic dims are 1 there\n"
-            "unless --shape says otherwise). --stop-at finds the pass application to blame when\n"
+            "on the same random inputs, and their outputs must agree (dynamic dims are 1 there,\n"
+            "or what the model runs with, unless --shape says otherwise). --stop-at finds the pass "
+            "application to blame when\n"
             "they do not.",
     .examples = "  hone optimize model.onnx -o small.onnx\n"
                 "  hone optimize model.onnx -o small.onnx --passes fold_constants,remove_dead\n"

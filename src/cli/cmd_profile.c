@@ -325,7 +325,7 @@ static int run(const cli_args *args) {
     const char *path = args->files.item[0];
     if (cli_subject_open(&s, args, path, args->level, &err) != HONE_OK)
         return cli_fail(&err, path);
-    hone_status status = cli_subject_set_inputs(&s, args, CLI_FILL_RANDOM, &err);
+    hone_status status = cli_subject_make_inputs(&s, args, &err);
     if (status == HONE_OK)
         status = record(&s, args, &p, &err);
     if (status == HONE_OK && args->trace)

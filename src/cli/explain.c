@@ -225,7 +225,7 @@ static int count_nodes(const hone_graph *g) {
 /* Without a run there are no times, but the choices can be told all the same. */
 static void watch_run(explainer *x, cli_subject *s, const cli_args *args) {
     hone_error err = {.offset = -1};
-    hone_status status = cli_subject_set_inputs(s, args, CLI_FILL_RANDOM, &err);
+    hone_status status = cli_subject_make_inputs(s, args, &err);
     if (status == HONE_OK)
         status = cli_nodes_record(s, RUN_SECONDS, &x->nodes, &err);
     if (status != HONE_OK)

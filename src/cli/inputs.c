@@ -140,13 +140,31 @@ static void bind(filler *f, const hone_io_info *io, int rank, const int64_t *dim
     }
 }
 
-/* The first size bound to the name; 1 when there is none. */
-static int64_t size_of_dim(const filler *f, const char *name) {
+static void keep_open(cli_open_dims *open, const char *dim) {
+    for (int i = 0; i < open->n; ++i) {
+        if (strcmp(open->dim[i], dim) == 0)
+            return;
+    }
+    if (open->n < CLI_MAX_OPEN)
+        memcpy(open->dim[open->n++], dim, CLI_DIM_TEXT);
+}
+
+/* The size bound to the dim's name, or what is guessed, or 1. */
+static int64_t size_of_dim(const filler *f, const hone_io_info *io, int d) {
+    const char *name = io->dim_names[d];
     for (int i = 0; name && i < f->n_bound; ++i) {
         if (strcmp(f->bound[i].name, name) == 0)
             return f->bound[i].size;
     }
-    return 1;
+    char dim[CLI_DIM_TEXT] = "";
+    if (name)
+        snprintf(dim, sizeof dim, "%s", name);
+    else
+        snprintf(dim, sizeof dim, "#%.40s.%d", io->name, d);
+    keep_open(&f->s->open, dim);
+    const cli_guess *g = &f->s->guess;
+    bool is_guessed = strcmp(g->dim, CLI_ALL_DIMS) == 0 || strcmp(g->dim, dim) == 0;
+    return is_guessed ? g->size : 1;
 }
 
 static const hone_shape_range *find_shape(const filler *f, const char *input) {
@@ -180,9 +198,7 @@ static hone_status make_up(filler *f, const hone_io_info *io, bool random, hone_
         .kind = HONE_KIND_TENSOR, .dtype = io->dtype, .rank = shape ? shape->rank : io->rank};
     const int64_t *given = shape ? chosen_dims(f, shape) : NULL;
     for (int d = 0; d < out->rank; ++d)
-        out->dims[d] = given              ? given[d]
-                       : io->dims[d] >= 0 ? io->dims[d]
-                                          : size_of_dim(f, io->dim_names[d]);
+        out->dims[d] = given ? given[d] : io->dims[d] >= 0 ? io->dims[d] : size_of_dim(f, io, d);
     HONE_TRY(hone_tensor_alloc(NULL, out, err));
     if (random)
         return fill_random(out, &f->seed, err);
@@ -303,6 +319,7 @@ hone_status cli_subject_set_inputs(cli_subject *s, const cli_args *args, cli_fil
                                    hone_error *err) {
     filler f = {.s = s, .seed = (uint64_t)args->seed, .fill = fill};
     cli_subject_drop_inputs(s);
+    s->open.n = 0;
     s->n_inputs = hone_engine_input_count(s->engine);
     s->inputs = calloc((size_t)s->n_inputs + 1, sizeof *s->inputs);
     wish *wishes = calloc((size_t)s->n_inputs + 1, sizeof *wishes);

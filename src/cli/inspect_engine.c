@@ -146,8 +146,7 @@ static void print_text(const cli_args *args, const char *path, const hone_engine
     cli_say(stdout, "%s: an engine, format version %d, %s\n", path, HONE_ENGINE_VERSION,
             cli_bytes((double)e->map.n_bytes).s);
     printf("runs on      %s%s%s\n", e->isa ? "CPUs with " : "any CPU",
-           e->isa ? hone_isa_name(e->isa) : "",
-           e->isa > hone_cpu_isa() ? ", not on this one" : "");
+           e->isa ? hone_isa_name(e->isa) : "", e->isa > hone_cpu_isa() ? ", not on this one" : "");
     printf("precision    %s\n", cli_precision(e));
     if (e->is_reference)
         printf("kernels      reference only (level 0)\n");

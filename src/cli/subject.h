@@ -10,12 +10,27 @@ typedef struct cli_shapes {
     int n;
 } cli_shapes;
 
+/* Dims of made-up inputs that neither the model, --shape nor another input fixes: they are 1, or
+ * what is guessed. Called by their symbol, or "#input.axis". */
+enum { CLI_DIM_TEXT = 64, CLI_MAX_OPEN = 16 };
+#define CLI_ALL_DIMS "*"
+typedef struct cli_open_dims {
+    char dim[CLI_MAX_OPEN][CLI_DIM_TEXT];
+    int n;
+} cli_open_dims;
+typedef struct cli_guess {
+    char dim[CLI_DIM_TEXT]; /* "": none; CLI_ALL_DIMS: all */
+    int64_t size;
+} cli_guess;
+
 typedef struct cli_subject {
     const char *path;
     hone_engine *engine;
     hone_session *session;
     hone_tensor *inputs; /* one for each of the engine's; kind NONE: left unset */
     int n_inputs;
+    cli_open_dims open; /* when the inputs were made up */
+    cli_guess guess;
     double load_ms; /* reading and, from a model file, building */
 } cli_subject;
 
@@ -50,5 +65,10 @@ void cli_subject_drop_inputs(cli_subject *s);
 /** Load, or make up, the inputs and set them in place of what was set (inputs.c). */
 HONE_NODISCARD hone_status cli_subject_set_inputs(cli_subject *s, const cli_args *args,
                                                   cli_fill fill, hone_error *err);
+/** As cli_subject_set_inputs with random inputs where none are named, in sizes that the model runs
+ * with: where dims are open and 1 does not do, others are tried (guess.c). The session has not run
+ * afterwards. */
+HONE_NODISCARD hone_status cli_subject_make_inputs(cli_subject *s, const cli_args *args,
+                                                   hone_error *err);
 
 #endif

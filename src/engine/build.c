@@ -158,9 +158,7 @@ static void progress(const hone_build_options *o, double fraction, const char *w
         o->progress(o->progress_arg, fraction, what);
 }
 
-/* Inputs that the file gives a default are weights in all but name (exporters of old listed every
- * initialiser as an input): an engine is built for them, so they become constants. */
-static void fix_defaults(hone_graph *g) {
+void hone_fix_defaults(hone_graph *g) {
     int n = 0;
     for (int i = 0; i < g->n_inputs; ++i) {
         hone_value *v = g->inputs[i];
@@ -222,7 +220,7 @@ static hone_status build(hone_engine *e, const hone_model *model, const hone_bui
         return hone_fail(err, HONE_E_NOMEM, "no memory to copy the graph");
     HONE_TRY(check_operators(e->graph, err));
     if (!o->keeps_defaults)
-        fix_defaults(e->graph);
+        hone_fix_defaults(e->graph);
     HONE_TRY(apply_profile(e, o, err));
     /* Passes read constants through pointers. */
     HONE_TRY(hone_onnx_align(e->graph, SIZE_MAX, &model->map, err));

@@ -8,8 +8,9 @@
 #include "passes/pass.h"
 
 /* A constant may grow (ConstantOfShape, Expand, Tile), but not into something that bloats the
- * engine: beyond this many bytes, only nodes that do not enlarge their inputs are folded. */
-enum { GROWTH_LIMIT_BYTES = 1 << 16 };
+ * engine: beyond this many bytes, only nodes that do not enlarge their inputs are folded, and
+ * weights, which kernels want constant; these up to a total for one walk over the graph. */
+enum { GROWTH_LIMIT_BYTES = 1 << 16, WEIGHTS_LIMIT_BYTES = 1 << 30 };
 
 static bool is_foldable(const hone_node *n) {
     if (!n->op || n->op->flags & (HONE_OP_RANDOM | HONE_OP_CONTROL))
@@ -28,7 +29,27 @@ static bool is_foldable(const hone_node *n) {
     return true;
 }
 
-static bool is_small_enough(const hone_node *n) {
+/* Is the value used, and only as the weight or bias of products? */
+static bool is_weight(const hone_graph *g, const hone_value *v) {
+    static const char *const products[] = {"Conv", "ConvTranspose", "Gemm", "MatMul",
+                                           "LSTM", "GRU",           "RNN"};
+    int n_uses = 0;
+    for (int i = 0; i < g->n_nodes; ++i) {
+        const hone_node *n = g->nodes[i];
+        bool is_product = false;
+        for (size_t k = 0; n && k < sizeof products / sizeof products[0]; ++k)
+            is_product |= hone_is(n, products[k]);
+        for (int k = 0; n && k < n->n_in; ++k) {
+            if (n->in[k] == v && (!is_product || k == 0))
+                return false;
+            n_uses += n->in[k] == v;
+        }
+    }
+    return n_uses > 0 && n_uses == v->n_uses; /* else a subgraph or an output uses it, too */
+}
+
+/* *budget: bytes that weights may still grow by. */
+static bool is_small_enough(const hone_graph *g, const hone_node *n, size_t *budget) {
     size_t in = 0, out = 0;
     for (int i = 0; i < n->n_in; ++i)
         in += n->in[i] ? hone_tensor_bytes(n->in[i]->constant) : 0;
@@ -43,7 +64,12 @@ static bool is_small_enough(const hone_node *n) {
         }
         out += hone_dtype_bytes(t->dtype, count);
     }
-    return out <= in || out <= GROWTH_LIMIT_BYTES;
+    if (out <= in || out <= GROWTH_LIMIT_BYTES)
+        return true;
+    if (out > *budget || n->n_out != 1 || !is_weight(g, n->out[0]))
+        return false;
+    *budget -= out;
+    return true;
 }
 
 /* The result moves into the graph's arena. */
@@ -143,11 +169,12 @@ hone_status hone_pass_fold_constants(hone_graph *g, int *n_changes, hone_error *
     hone_arena temp;
     hone_arena_init(&temp, 0);
     hone_status status = HONE_OK;
+    size_t budget = WEIGHTS_LIMIT_BYTES;
     for (int i = 0; i < g->n_nodes && status == HONE_OK; ++i) {
         hone_node *n = g->nodes[i];
         *n_changes += plain_cast(g, n);
         bool done = known_contents(g, n);
-        if (!done && is_foldable(n) && is_small_enough(n))
+        if (!done && is_foldable(n) && is_small_enough(g, n, &budget))
             status = fold_node(g, n, &temp, &done);
         if (done) {
             g->nodes[i] = NULL;

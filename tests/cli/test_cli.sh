@@ -116,6 +116,15 @@ expect 1 "no pass is called" optimize "$model" -o "$tmp/x.onnx" --passes frobnic
 expect 2 "-o OUT.onnx" optimize "$model"
 expect 1 "cannot|No such" optimize "$model" -o "$tmp/absent/x.onnx"
 
+shared=${HONE_SHARED:-$data/../../../shared}/models
+if [ -f "$shared/silero_vad.onnx" ]; then
+    expect 0 "made-up shape: input is float32.1,[0-9]+" optimize "$shared/silero_vad.onnx" -o "$tmp/vad.onnx"
+    expect 1 "to squeeze is empty" optimize "$shared/silero_vad.onnx" -o "$tmp/x.onnx" \
+        --shape input=1x64 --shape state=2x1x128
+    expect 0 "have defaults" optimize "$shared/ultraface_rfb_320.onnx" -o "$tmp/face.onnx"
+    expect 0 "fold_batchnorm" optimize "$shared/ultraface_rfb_320.onnx" -o "$tmp/face.onnx" --fix-defaults
+fi
+
 # build, and engines as input
 expect 0 "activations need" build "$model" -o "$tmp/tiny.hone" --shape image=1x3x16x16:2x3x16x16:4x3x16x16
 expect 0 "a/BatchNorm +Conv" build "$model" -o "$tmp/fixed.hone" --shape image=2x3x16x16 --explain

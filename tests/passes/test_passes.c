@@ -344,6 +344,18 @@ static void test_if(void) {
     }
 }
 
+/* Large constants that a node makes are computed where they are weights, and only there. */
+static void test_made_weights(void) {
+    build b = begin();
+    hone_value *w =
+        add_node(&b, "ConstantOfShape", ints(&b, (const int64_t[]){512, 4, 3, 3}, 4), NULL, NULL);
+    finish(&b, add_node(&b, "Conv", b.x, w, NULL), "made weights", "Conv");
+    b = begin();
+    hone_value *v =
+        add_node(&b, "ConstantOfShape", ints(&b, (const int64_t[]){128, 4, 6, 8}, 4), NULL, NULL);
+    finish(&b, add_node(&b, "Max", b.x, v, NULL), "made operand", "ConstantOfShape Max");
+}
+
 /* An inner value that is a graph output stays. */
 static void test_inner_output(void) {
     build b = begin();
@@ -371,5 +383,6 @@ int main(void) {
     }
     test_if();
     test_inner_output();
+    test_made_weights();
     return CHECK_RESULT();
 }
