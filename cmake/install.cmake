@@ -14,6 +14,18 @@ install(TARGETS hone_shared EXPORT honeTargets COMPONENT hone
 install(FILES include/hone/hone.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/hone COMPONENT hone)
 if(TARGET hone)
   install(TARGETS hone RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT hone)
+  if(NOT CMAKE_CROSSCOMPILING)
+    # The program writes its own manual page and completion.
+    add_custom_command(OUTPUT hone.1 hone.bash
+      COMMAND hone help --man > hone.1
+      COMMAND hone help --completion > hone.bash
+      DEPENDS hone VERBATIM)
+    add_custom_target(hone_manual ALL DEPENDS hone.1 hone.bash)
+    install(FILES ${PROJECT_BINARY_DIR}/hone.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1
+      COMPONENT manual)
+    install(FILES ${PROJECT_BINARY_DIR}/hone.bash RENAME hone
+      DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions COMPONENT manual)
+  endif()
 endif()
 
 configure_file(cmake/hone.pc.in hone.pc @ONLY)

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/manual.h"
 #include "cli/python.h"
 
 static const cli_verb *const verbs[] = {&cli_inspect, &cli_check, &cli_optimize,
@@ -39,6 +40,14 @@ static int unknown_verb(const char *name) {
 static int help(int argc, char **argv) {
     if (argc == 0) {
         print_overview(stdout);
+        return CLI_DONE;
+    }
+    if (strcmp(argv[0], "--man") == 0) {
+        cli_print_manual(verbs, N_VERBS, stdout);
+        return CLI_DONE;
+    }
+    if (strcmp(argv[0], "--completion") == 0) {
+        cli_print_completion(verbs, N_VERBS, stdout);
         return CLI_DONE;
     }
     if (cli_find_python_verb(argv[0])) {

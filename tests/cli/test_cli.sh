@@ -54,6 +54,14 @@ done
 expect 2 "needs an argument" run "$model" --threads
 expect 2 "not possible" run "$model" --threads many
 expect 2 "one argument too many" inspect "$model" "$model"
+expect 0 "^.TH HONE 1" help --man
+holds "every verb in the manual" test "$(grep -c '^\.SS' "$tmp/out")" -ge 9
+if command -v man >/dev/null && command -v groff >/dev/null; then
+    holds "a manual page without warnings" test -z "$(groff -man -ww -Tutf8 "$tmp/out" 2>&1 >/dev/null)"
+fi
+expect 0 "complete -o default -F _hone hone" help --completion
+holds "completion of options" bash -c "source '$tmp/out'; COMP_WORDS=(hone build --exp); COMP_CWORD=2
+    _hone; test \"\${COMPREPLY[*]}\" = --explain"
 expect 0 "^hone [0-9]+\." version
 expect 0 '"isa"' version --json
 
