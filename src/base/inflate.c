@@ -214,18 +214,45 @@ hone_status hone_inflate(const uint8_t *in, size_t n_in, uint8_t *out, size_t n_
     return HONE_OK;
 }
 
-uint32_t hone_crc32(uint32_t crc, const void *bytes, size_t n) {
-    /* Four bits at a time: a small table that needs no set-up. */
+/* Four bits at a time: a small table that needs no set-up. */
+static uint32_t crc_of_few(uint32_t crc, const uint8_t *p, size_t n) {
     static const uint32_t table[16] = {0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac,
                                        0x76dc4190, 0x6b6b51f4, 0x4db26158, 0x5005713c,
                                        0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c,
                                        0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c};
-    const uint8_t *p = bytes;
-    crc = ~crc;
     for (size_t i = 0; i < n; ++i) {
         crc ^= p[i];
         crc = crc >> 4 ^ table[crc & 15];
         crc = crc >> 4 ^ table[crc & 15];
     }
-    return ~crc;
+    return crc;
+}
+
+static uint32_t load_le32(const uint8_t *p) {
+    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
+/* Eight bytes at a time (Kounavis, Berry: "Novel table lookup-based algorithms for high-performance
+ * CRC generation", 2008): t[k] advances a byte over k more. */
+static uint32_t crc_of_many(uint32_t crc, const uint8_t *p, size_t n) {
+    uint32_t t[8][256];
+    for (uint32_t i = 0; i < 256; ++i) {
+        uint8_t byte = (uint8_t)i;
+        t[0][i] = crc_of_few(0, &byte, 1);
+    }
+    for (int k = 1; k < 8; ++k) {
+        for (int i = 0; i < 256; ++i)
+            t[k][i] = t[k - 1][i] >> 8 ^ t[0][t[k - 1][i] & 255];
+    }
+    for (; n >= 8; n -= 8, p += 8) {
+        uint32_t x = crc ^ load_le32(p), y = load_le32(p + 4);
+        crc = t[7][x & 255] ^ t[6][x >> 8 & 255] ^ t[5][x >> 16 & 255] ^ t[4][x >> 24] ^
+              t[3][y & 255] ^ t[2][y >> 8 & 255] ^ t[1][y >> 16 & 255] ^ t[0][y >> 24];
+    }
+    return crc_of_few(crc, p, n);
+}
+
+uint32_t hone_crc32(uint32_t crc, const void *bytes, size_t n) {
+    enum { MANY = 8192 };
+    return ~(n < MANY ? crc_of_few(~crc, bytes, n) : crc_of_many(~crc, bytes, n));
 }
