@@ -6,7 +6,8 @@
 
 #include <string.h>
 
-enum { ALWAYS = 1000 }; /* in the column of versions */
+enum { ALWAYS = 1000 };       /* in the column of versions */
+enum { GRADIENT_OPSET = 18 }; /* has the forms that src/onnx/derivatives.c uses */
 
 static hone_status axes_input(hone_adapt *a) {
     return adapt_ints_to_input(a, "axes", 1);
@@ -177,6 +178,11 @@ static hone_status adapt_node(hone_adapt *a) {
         return apply_rows(a, ml_rows, sizeof ml_rows / sizeof ml_rows[0]);
     if (strcmp(a->n->domain, "com.microsoft") == 0)
         return apply_contrib(a);
+    if (strcmp(a->n->domain, "ai.onnx.preview.training") == 0 &&
+        strcmp(a->n->op_name, "Gradient") == 0) {
+        raise_opset(a->g, GRADIENT_OPSET);
+        return adapt_gradient(a);
+    }
     if (a->n->domain[0] != '\0')
         return HONE_OK;
     if (a->version <= 5)

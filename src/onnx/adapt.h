@@ -91,5 +91,7 @@ hone_status adapt_resize10(hone_adapt *a);
 hone_status adapt_resize12(hone_adapt *a);
 hone_status adapt_label_encoder(hone_adapt *a);
 hone_status adapt_grid_sample(hone_adapt *a);
+/** Gradient becomes the nodes that compute it (gradient.c). */
+hone_status adapt_gradient(hone_adapt *a);
 
 #endif

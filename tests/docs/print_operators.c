@@ -96,6 +96,10 @@ static void print_rewritten(FILE *f) {
     fputs("| operator | becomes |\n|---|---|\n", f);
     for (int i = 0; i < n; ++i)
         fprintf(f, "| %s | %s |\n", rows[i].op, rows[i].becomes);
+    fputs("\n## ai.onnx.preview.training, rewritten at import\n\n"
+          "Gradient becomes the operators that compute the derivatives, for all operators with a rule "
+          "in\n`src/onnx/derivatives.c`; any other one is named in an error.\n",
+          f);
 }
 
 static int by_name(const void *a, const void *b) {
