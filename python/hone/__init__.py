@@ -5,13 +5,20 @@
 >>> outputs = session.run(None, {"image": image})
 """
 
-from ._native import HoneError
-from ._program import check, inspect
-from .session import InferenceSession, NodeArg, SessionOptions, build
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ._native import HoneError
+    from ._program import check, inspect
+    from .session import Binding, InferenceSession, NodeArg, SessionOptions, build
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Binding",
     "HoneError",
     "InferenceSession",
     "NodeArg",
@@ -20,3 +27,18 @@ __all__ = [
     "check",
     "inspect",
 ]
+
+_PLACES = {"HoneError": "._native", "check": "._program", "inspect": "._program"}
+
+
+def __getattr__(name: str) -> Any:
+    """The library is loaded when something of it is first asked for: tools need not have it."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_PLACES.get(name, ".session"), __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

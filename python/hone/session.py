@@ -128,12 +128,36 @@ class _NativeSession:
     """hone_session: for one thread at a time."""
 
     def __init__(self, engine: _Engine, n_threads: int) -> None:
-        self._engine = engine  # lives as long as the session
+        self.engine = engine  # lives as long as the session
         self.handle = ctypes.c_void_p()
         call("hone_session_create", engine.handle, n_threads, ctypes.byref(self.handle))
 
     def __del__(self) -> None:
         lib.hone_session_destroy(self.handle)
+
+
+class Binding:
+    """A session with inputs that stay where they are, for many runs on the same memory.
+
+    The arrays may be changed in place between runs. One thread at a time may use it.
+    """
+
+    def __init__(self, session: _NativeSession, inputs: list[Holder | None]) -> None:
+        self._session = session
+        self._inputs = inputs  # memory that the library reads in every run
+        for i, held in enumerate(inputs):
+            tensor = ctypes.byref(held.tensor) if held else None
+            call("hone_session_set_input", session.handle, i, tensor)
+
+    def run(self) -> None:
+        """Run the model."""
+        call("hone_session_run", self._session.handle)
+
+    def outputs(self) -> list[Any]:
+        """Copies of the outputs of the last run."""
+        handle = self._session.handle
+        count = lib.hone_engine_output_count(self._session.engine.handle)
+        return [to_python(lib.hone_session_output(handle, i).contents) for i in range(count)]
 
 
 class InferenceSession:
@@ -170,12 +194,15 @@ class InferenceSession:
         """The outputs, in the model's order."""
         return list(self._outputs)
 
+    def _take(self) -> _NativeSession:
+        with self._lock:
+            if self._idle:
+                return self._idle.pop()
+        return _NativeSession(self._engine, self._threads)
+
     @contextmanager
     def _session(self) -> Iterator[_NativeSession]:
-        with self._lock:
-            session = self._idle.pop() if self._idle else None
-        if session is None:
-            session = _NativeSession(self._engine, self._threads)
+        session = self._take()
         try:
             yield session
         finally:
@@ -190,6 +217,15 @@ class InferenceSession:
             if name not in known:
                 raise HoneError(f"there is no output '{name}'; there are {', '.join(known)}")
         return [known.index(name) for name in names]
+
+    def bind(self, input_feed: Mapping[str, Any]) -> Binding:
+        """Set the inputs once, for many runs. Contiguous numpy arrays are not copied."""
+        unknown = set(input_feed) - {i.name for i in self._inputs}
+        if unknown:
+            raise HoneError(f"there is no input '{unknown.pop()}'")
+        feeds = [(i.name, input_feed.get(i.name)) for i in self._inputs]
+        held = [None if value is None else Holder(value, name) for name, value in feeds]
+        return Binding(self._take(), held)
 
     def run(self, output_names: Sequence[str] | None, input_feed: Mapping[str, Any]) -> list[Any]:
         """Run the model.

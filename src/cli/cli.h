@@ -56,7 +56,7 @@ typedef struct cli_verb {
 } cli_verb;
 
 extern const cli_verb cli_inspect, cli_check, cli_optimize, cli_build, cli_run, cli_bench,
-    cli_profile, cli_diff, cli_version;
+    cli_profile, cli_peak, cli_diff, cli_version;
 
 #define CLI_OPTION(name, arg, kind, field, help)                                                   \
     { name, arg, kind, offsetof(cli_args, field), help }

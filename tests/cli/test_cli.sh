@@ -43,7 +43,7 @@ expect 2 "usage: hone VERB"
 expect 0 "usage: hone VERB" help
 expect 2 "no verb" frobnicate
 expect 2 "no verb" help frobnicate
-for verb in inspect check optimize build run bench profile diff version; do
+for verb in inspect check optimize build run bench profile peak diff version; do
     expect 0 "examples:" help $verb
     expect 0 "usage: hone $verb" $verb --help
     expect 2 "no option" $verb --frobnicate
@@ -64,6 +64,9 @@ holds "completion of options" bash -c "source '$tmp/out'; COMP_WORDS=(hone build
     _hone; test \"\${COMPREPLY[*]}\" = --explain"
 expect 0 "^hone [0-9]+\." version
 expect 0 '"isa"' version --json
+expect 0 "read +[0-9]" peak --threads 1
+expect 0 '"fp32_gflops": [0-9]' peak --threads 1 --json
+holds "peak --json" is_json "$tmp/out"
 
 # Verbs of the Python package: listed, and a cure where Python or the package is missing.
 expect 0 "compare +measure" help
