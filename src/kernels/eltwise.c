@@ -90,15 +90,21 @@ static void collapse(hone_ew_program *p) {
 static void classify(hone_ew_program *p) {
     bool strided = false;
     for (int k = 0; k < p->n_in; ++k) {
-        bool dense = true, scalar = true;
+        bool dense = true, scalar = true,
+             row = p->rank > 1 && p->in_type[k] == HONE_EW_F32 &&
+                   p->dims[p->rank - 1] <= HONE_EW_TILE;
         int64_t expect = 1;
         for (int d = p->rank - 1; d >= 0; --d) {
             dense = dense && p->strides[k][d] == expect;
             scalar = scalar && p->strides[k][d] == 0;
+            row = row && p->strides[k][d] == (d == p->rank - 1);
             expect *= p->dims[d];
         }
-        p->in_kind[k] = scalar ? 1 : dense ? 0 : 2;
-        strided = strided || p->in_kind[k] == 2;
+        p->in_kind[k] = scalar  ? HONE_EW_SCALAR
+                        : dense ? HONE_EW_DENSE
+                        : row   ? HONE_EW_ROW
+                                : HONE_EW_STRIDED;
+        strided = strided || p->in_kind[k] == HONE_EW_STRIDED;
     }
     p->by_rows = strided && p->dims[p->rank - 1] >= HONE_EW_TILE / 4;
 }
@@ -152,5 +158,5 @@ bool hone_ew_prepare(hone_ew_program *p) {
 }
 
 size_t hone_ew_scratch_bytes(const hone_ew_program *p) {
-    return (size_t)(p->n_regs + p->n_in) * HONE_EW_STRIDE * sizeof(float);
+    return (size_t)(p->n_regs + HONE_EW_ROOM * p->n_in) * HONE_EW_STRIDE * sizeof(float);
 }

@@ -77,8 +77,12 @@ enum {
     HONE_EW_MAX_STEPS = 16,
     HONE_EW_MAX_RANK = 8,
     HONE_EW_TILE = 1024,
-    HONE_EW_STRIDE = HONE_EW_TILE + 80 /* floats between tiles: not a multiple of 4096 bytes */
+    HONE_EW_STRIDE = HONE_EW_TILE + 80, /* floats between tiles: not a multiple of 4096 bytes */
+    HONE_EW_ROOM = 2                    /* tiles of an input: rows repeat, starting anywhere */
 };
+
+/* How an input is walked. A row is one short last dimension that every row of the result repeats. */
+enum hone_ew_kind { HONE_EW_DENSE, HONE_EW_SCALAR, HONE_EW_STRIDED, HONE_EW_ROW };
 
 /* Values are numbered: inputs first, then one a step. */
 typedef struct hone_ew_step {
@@ -98,7 +102,7 @@ typedef struct hone_ew_program {
     /* Set by hone_ew_prepare. */
     int64_t n_elements;
     bool by_rows;                     /* tiles end where the last dimension does */
-    uint8_t in_kind[HONE_EW_MAX_IN];  /* 0 dense, 1 scalar, 2 strided */
+    uint8_t in_kind[HONE_EW_MAX_IN];  /* hone_ew_kind */
     uint8_t reg[HONE_EW_MAX_STEPS];   /* register of each step's value */
     int8_t direct[HONE_EW_MAX_STEPS]; /* output that the step writes itself, or -1 */
     int n_regs;

@@ -216,11 +216,13 @@ static void ew_splat(float *to, const void *in, uint8_t type, int64_t offset) {
 static ew_arg ew_input(const hone_ew_program *p, const void *in, int k, int64_t e, int64_t n,
                        float *buffer) {
     bool is_f32 = p->in_type[k] == HONE_EW_F32;
-    if (p->in_kind[k] == 1)
+    if (p->in_kind[k] == HONE_EW_SCALAR)
         return (ew_arg){buffer, 0}; /* filled once, before the first tile */
-    if (p->in_kind[k] == 0 && is_f32)
+    if (p->in_kind[k] == HONE_EW_ROW)
+        return (ew_arg){buffer + e % p->dims[p->rank - 1], 1}; /* so is this */
+    if (p->in_kind[k] == HONE_EW_DENSE && is_f32)
         return (ew_arg){(const float *)in + e, 1};
-    if (p->by_rows && p->in_kind[k] == 2) {
+    if (p->by_rows && p->in_kind[k] == HONE_EW_STRIDED) {
         int64_t at[HONE_EW_MAX_RANK], offset = ew_offset(p, k, e, at);
         int64_t stride = p->strides[k][p->rank - 1];
         if (stride == 1 && is_f32)
@@ -232,6 +234,15 @@ static ew_arg ew_input(const hone_ew_program *p, const void *in, int k, int64_t 
     }
     ew_gather(p, in, k, e, n, buffer);
     return (ew_arg){buffer, 1};
+}
+
+/* A row again and again, so that a tile can start at any of its elements. */
+static void ew_repeat(const float *row, int64_t width, int64_t n, float *to) {
+    memcpy(to, row, (size_t)width * sizeof *to);
+    for (int64_t done = width, more; done < n; done += more) {
+        more = n - done < done ? n - done : done;
+        memcpy(to + done, to, (size_t)more * sizeof *to);
+    }
 }
 
 static void ew_store_u8(uint8_t *to, const float *from, int64_t n) {
@@ -263,17 +274,22 @@ static void ew_run(const hone_ew_program *p, const void *const *in, void *const 
     ew_arg values[HONE_EW_MAX_IN + HONE_EW_MAX_STEPS];
     if (begin >= end)
         return;
-    for (int k = 0; k < p->n_in; ++k) {
-        if (p->in_kind[k] == 1)
-            ew_splat(buffers + (int64_t)k * HONE_EW_STRIDE, in[k], p->in_type[k], 0);
-    }
     int64_t row = p->dims[p->rank - 1];
+    for (int k = 0; k < p->n_in; ++k) {
+        float *buffer = buffers + (int64_t)k * HONE_EW_ROOM * HONE_EW_STRIDE;
+        if (p->in_kind[k] == HONE_EW_SCALAR)
+            ew_splat(buffer, in[k], p->in_type[k], 0);
+        else if (p->in_kind[k] == HONE_EW_ROW)
+            ew_repeat(in[k], row, row + (end - begin < HONE_EW_TILE ? end - begin : HONE_EW_TILE),
+                      buffer);
+    }
     for (int64_t e = begin, n; e < end; e += n) {
         n = end - e < HONE_EW_TILE ? end - e : HONE_EW_TILE;
         if (p->by_rows && n > row - e % row)
             n = row - e % row;
         for (int k = 0; k < p->n_in; ++k)
-            values[k] = ew_input(p, in[k], k, e, n, buffers + (int64_t)k * HONE_EW_STRIDE);
+            values[k] =
+                ew_input(p, in[k], k, e, n, buffers + (int64_t)k * HONE_EW_ROOM * HONE_EW_STRIDE);
         ew_tile(p, out, values, e, n, regs);
     }
 }
