@@ -40,7 +40,8 @@ static double *expected(const hone_conv *p, const float *x, const float *w, cons
     return y;
 }
 
-static void check(int64_t k, int64_t stride, int64_t dilation, int64_t pad, int64_t ldx) {
+static void check(int64_t k, int64_t stride, int64_t dilation, int64_t pad, int64_t ldx,
+                  int64_t extra) {
     hone_conv p = {.n = 2,
                    .ih = 4,
                    .iw = 5,
@@ -59,7 +60,7 @@ static void check(int64_t k, int64_t stride, int64_t dilation, int64_t pad, int6
                    .ldy = 20,
                    .ldr = 18};
     p.oh = (p.ih - 1) * stride + (k - 1) * dilation + 1 - 2 * pad;
-    p.ow = (p.iw - 1) * stride + (k - 1) * dilation + 2 - 2 * pad; /* with output padding */
+    p.ow = (p.iw - 1) * stride + (k - 1) * dilation + 1 - 2 * pad + extra; /* output padding */
     hone_conv g = hone_deconv_gemm(&p);
     CHECK(hone_conv_check(&p, NULL) == HONE_OK && hone_conv_check(&g, NULL) == HONE_OK);
     const hone_conv_kernel *kernel;
@@ -88,10 +89,12 @@ static void check(int64_t k, int64_t stride, int64_t dilation, int64_t pad, int6
 }
 
 int main(void) {
-    check(2, 2, 1, 0, 7);
-    check(3, 2, 1, 1, 9);
-    check(3, 1, 2, 1, 7);
-    check(4, 3, 1, 0, 7);
-    check(1, 2, 1, 0, 7);
+    check(2, 2, 1, 0, 7, 0);
+    check(3, 3, 1, 0, 8, 0);
+    check(2, 2, 1, 0, 7, 1);
+    check(3, 2, 1, 1, 9, 1);
+    check(3, 1, 2, 1, 7, 1);
+    check(4, 3, 1, 0, 7, 1);
+    check(1, 2, 1, 0, 7, 1);
     return CHECK_RESULT();
 }
