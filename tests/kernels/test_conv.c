@@ -291,6 +291,22 @@ static void test_shapes(void) {
     }
 }
 
+/* Rows of every length modulo the pixels that a depthwise kernel takes at a time. */
+static void test_depthwise(void) {
+    for (int64_t k = 2; k <= 7; ++k) {
+        for (int64_t width = 1; width <= 18; ++width) {
+            hone_conv p = conv(1, 5, 19, 19, k, 1 + width % 2, k / 2, 19);
+            p.iw = width;
+            p.has_residual = width % 3 == 0;
+            out_size(&p, k / 2, k / 2);
+            check(&p);
+        }
+    }
+    hone_conv p = conv(1, 9, 150, 150, 3, 1, 1, 150); /* several passes over a row */
+    p.act = HONE_ACT_SILU;
+    check(&p);
+}
+
 static void test_refusals(void) {
     hone_conv p = hone_conv_gemm(4, 4, 4);
     p.groups = 3;
@@ -363,6 +379,7 @@ int main(int argc, char **argv) {
     test_epilogues();
     test_tiny();
     test_shapes();
+    test_depthwise();
     test_refusals();
     return CHECK_RESULT();
 }

@@ -1,9 +1,10 @@
-/* Depthwise convolution: vectors of channels, DW_PX output pixels of a row at a time.
+/* Depthwise convolution: vectors of channels, DW_PX output pixels of a row at a time, at the ends
+ * of rows DW_PX_FEW (or fewer are stored).
  *
  * Packed: bias [channels padded to VW], then weights [vector][tap][VW]. One task is a band of
  * output rows. */
 
-enum { DW_PX = 4, DW_BAND = 4 };
+enum { DW_PX = 7, DW_PX_FEW = 4 };
 
 static const char *dw_supports(const hone_conv *p) {
     if (p->groups != p->ic || p->groups != p->oc)
@@ -30,52 +31,146 @@ static void dw_pack(const hone_conv *p, const hone_conv_weights *w, float *to) {
     }
 }
 
-static size_t dw_scratch_bytes(const hone_conv *p) {
-    (void)p;
-    return 0;
-}
+/* A few output pixels of one row, and where the taps of their first channel lie: in `rows` rows of
+ * the input, by pointers when some fall into the padding. */
+typedef struct dw_group {
+    const float *const *table; /* [row][column], or NULL: all inside, from x on */
+    const float *x;
+    int64_t row_step, pixel_step; /* of x */
+    int64_t rows, columns, kw;
+    const float *weights, *bias; /* [vector][w_step]: from the first row on */
+    int64_t w_step;
+    float *y;
+    const float *residual;
+    int64_t ldy, ldr, px, channels; /* px are stored */
+    float lo, hi;
+} dw_group;
 
-static int64_t dw_n_tasks(const hone_conv *p) {
-    return p->n * dn_ceil(p->oh, DW_BAND);
-}
-
-DN_INLINE vf dw_load(const float *p, int64_t n) {
-    return n >= VW ? vf_load(p) : vf_load_n(p, n);
-}
-
-/* px pixels from output column ox on, whose taps lie inside the row. xr: row ky = 0 of the window;
- * taps in rows [ky0, ky1) count. Sums go to y without the epilogue. */
-DN_INLINE void dw_pixels(const hone_conv *p, int px, const float *x, int64_t iy0, int64_t ix0,
-                         int64_t ky0, int64_t ky1, int64_t kx0, int64_t kx1, const float *w,
-                         vf bias, int64_t n, vf *acc) {
-    int64_t step = p->sw * p->ldx;
-#pragma GCC unroll 4
-    for (int i = 0; i < px; ++i)
-        acc[i] = bias;
-    for (int64_t ky = ky0; ky < ky1; ++ky) {
-        const int64_t row = ((iy0 + ky * p->dh) * p->iw + ix0) * p->ldx;
-        for (int64_t kx = kx0; kx < kx1; ++kx) {
-            const int64_t at = row + kx * p->dw * p->ldx;
-            vf k = vf_load(w + (ky * p->kw + kx) * VW);
-#pragma GCC unroll 4
-            for (int i = 0; i < px; ++i)
-                acc[i] = vf_fma(dw_load(x + at + i * step, n), k, acc[i]);
+/* acc += the taps of one row. Each column is loaded once for all the pixels that it reaches. */
+DN_INLINE void dw_row(int kw, int sw, int px, const float *const *columns, const float *x,
+                      int64_t pixel_step, int64_t c, const float *w, int64_t n, vf *acc) {
+    vf k[8];
+#pragma GCC unroll 8
+    for (int kx = 0; kx < kw; ++kx)
+        k[kx] = vf_load(w + kx * VW);
+#pragma GCC unroll 32
+    for (int j = 0; j < (px - 1) * sw + kw; ++j) {
+        vf v = dn_load((columns ? columns[j] : x + j * pixel_step) + c, n);
+#pragma GCC unroll 8
+        for (int kx = 0; kx < kw; ++kx) {
+            int i = (j - kx) / sw;
+            if (j >= kx && i * sw == j - kx && i < px)
+                acc[i] = vf_fma(v, k[kx], acc[i]);
         }
     }
 }
 
-DN_INLINE void dw_store(const hone_conv *p, const dn_tile *t, int px, float *y, const float *r,
-                        int64_t n, const vf *acc) {
-    const vf lo = vf_set1(t->lo), hi = vf_set1(t->hi);
-#pragma GCC unroll 4
-    for (int i = 0; i < px; ++i) {
-        vf v = r ? vf_add(acc[i], dw_load(r + i * p->ldr, n)) : acc[i];
-        v = vf_min(hi, vf_max(lo, v));
-        if (n >= VW)
-            vf_store(y + i * p->ldy, v);
-        else
-            vf_store_n(y + i * p->ldy, v, n);
+DN_INLINE void dw_any_row(int px, const dw_group *g, const float *const *columns, int64_t c,
+                          const float *w, int64_t n, vf *acc) {
+    for (int64_t kx = 0; kx < g->kw; ++kx, columns += DW_PX) {
+        vf k = vf_load(w + kx * VW);
+#pragma GCC unroll 8
+        for (int i = 0; i < px; ++i)
+            acc[i] = vf_fma(dn_load(columns[i] + c, n), k, acc[i]);
     }
+}
+
+/* n <= VW channels, from channel c on. */
+DN_INLINE void dw_vector(int kw, int sw, int px, bool is_table, const dw_group *g, int64_t c,
+                         int64_t n) {
+    const vf lo = vf_set1(g->lo), hi = vf_set1(g->hi);
+    const float *w = g->weights + c / VW * g->w_step;
+    vf acc[DW_PX];
+#pragma GCC unroll 8
+    for (int i = 0; i < px; ++i)
+        acc[i] = vf_load(g->bias + c);
+    for (int64_t r = 0; r < g->rows; ++r, w += g->kw * VW) {
+        if (kw == 0)
+            dw_any_row(px, g, g->table + r * g->columns, c, w, n, acc);
+        else if (is_table)
+            dw_row(kw, sw, px, g->table + r * g->columns, NULL, 0, c, w, n, acc);
+        else
+            dw_row(kw, sw, px, NULL, g->x + r * g->row_step, g->pixel_step, c, w, n, acc);
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < px; ++i) {
+        vf v = acc[i];
+        if (i >= g->px)
+            continue;
+        if (g->residual)
+            v = vf_add(v, dn_load(g->residual + i * g->ldr + c, n));
+        dn_store(g->y + i * g->ldy + c, vf_min(hi, vf_max(lo, v)), n);
+    }
+}
+
+DN_INLINE void dw_channels(int kw, int sw, int px, bool is_table, const dw_group *g) {
+    int64_t c = 0;
+    for (; c + VW <= g->channels; c += VW)
+        dw_vector(kw, sw, px, is_table, g, c, VW);
+    if (c < g->channels)
+        dw_vector(kw, sw, px, is_table, g, c, g->channels - c);
+}
+
+#define DW_FN(kw, sw)                                                                              \
+    static void dw_##kw##_##sw(const dw_group *g) {                                                \
+        if (kw == 0 || g->table) {                                                                 \
+            if (g->px > DW_PX_FEW)                                                                 \
+                dw_channels(kw, sw, DW_PX, true, g);                                               \
+            else                                                                                   \
+                dw_channels(kw, sw, DW_PX_FEW, true, g);                                           \
+        } else if (g->px > DW_PX_FEW) {                                                            \
+            dw_channels(kw, sw, DW_PX, false, g);                                                  \
+        } else {                                                                                   \
+            dw_channels(kw, sw, DW_PX_FEW, false, g);                                              \
+        }                                                                                          \
+    }
+DW_FN(0, 1)
+DW_FN(3, 1)
+DW_FN(3, 2)
+DW_FN(5, 1)
+DW_FN(5, 2)
+DW_FN(7, 1)
+#undef DW_FN
+
+/* Kernel widths and strides that have code of their own; the first takes any. */
+static const struct dw_kernel {
+    int kw, sw;
+    void (*run)(const dw_group *g);
+} dw_kernels[] = {{0, 0, dw_0_1}, {3, 1, dw_3_1}, {3, 2, dw_3_2},
+                  {5, 1, dw_5_1}, {5, 2, dw_5_2}, {7, 1, dw_7_1}};
+
+enum { DW_TAKEN = 8 }; /* vectors of channels that one pass over a row takes */
+
+typedef struct dw_shape {
+    int64_t bands;   /* of output rows, for each image: the tasks */
+    int64_t columns; /* of a table of pointers: what DW_PX output pixels need of a row */
+    const struct dw_kernel *kernel;
+} dw_shape;
+
+static dw_shape dw_shape_of(const hone_conv *p) {
+    dw_shape s = {.columns = p->kw * DW_PX, .kernel = dw_kernels};
+    for (size_t i = 1; i < sizeof dw_kernels / sizeof *dw_kernels && p->dw == 1; ++i) {
+        if (dw_kernels[i].kw == p->kw && dw_kernels[i].sw == p->sw)
+            s.kernel = &dw_kernels[i];
+    }
+    if (s.kernel->kw)
+        s.columns = (DW_PX - 1) * p->sw + p->kw;
+    double row = (double)p->ow * (double)p->oc * (double)p->kh * (double)p->kw;
+    s.bands = dn_ceil(p->oh, row > 1e5 ? 1 : dn_min(4, 1 + (int64_t)(1e5 / row)));
+    return s;
+}
+
+static size_t dw_table_bytes(const hone_conv *p) {
+    return (size_t)dn_round(dw_shape_of(p).columns * p->kh * (int64_t)sizeof(float *), 64);
+}
+
+/* The table of pointers, then a pixel of zeros. */
+static size_t dw_scratch_bytes(const hone_conv *p) {
+    return dw_table_bytes(p) + sizeof(float) * (size_t)p->ic;
+}
+
+static int64_t dw_n_tasks(const hone_conv *p) {
+    return p->n * dw_shape_of(p).bands;
 }
 
 /* The taps [*from, *to) of k that fall into [0, in), the first at position at. */
@@ -87,52 +182,77 @@ static void dw_range(int64_t at, int64_t in, int64_t k, int64_t dilation, int64_
         *to = *from;
 }
 
-/* One output row of one vector of channels. */
-DN_INLINE void dw_line(const hone_conv *p, const dn_tile *t, const float *x, int64_t oy,
-                       const float *w, vf bias, int64_t n, float *y, const float *r) {
-    int64_t iy0 = oy * p->sh - p->pt, ky0, ky1;
-    dw_range(iy0, p->ih, p->kh, p->dh, &ky0, &ky1);
-    int64_t reach = (p->kw - 1) * p->dw;
-    for (int64_t ox = 0; ox < p->ow;) {
-        vf acc[DW_PX];
-        int64_t ix0 = ox * p->sw - p->pl, px = DW_PX;
-        if (ix0 >= 0 && ox + DW_PX <= p->ow && ix0 + (DW_PX - 1) * p->sw + reach < p->iw) {
-            dw_pixels(p, DW_PX, x, iy0, ix0, ky0, ky1, 0, p->kw, w, bias, n, acc);
-            dw_store(p, t, DW_PX, y, r, n, acc);
-        } else {
-            int64_t kx0, kx1;
-            px = 1;
-            dw_range(ix0, p->iw, p->kw, p->dw, &kx0, &kx1);
-            dw_pixels(p, 1, x, iy0, ix0, ky0, ky1, kx0, kx1, w, bias, n, acc);
-            dw_store(p, t, 1, y, r, n, acc);
+/* Pointers to the columns from output pixel ox on, for the rows of the input from x on. */
+static void dw_point(const hone_conv *p, const dw_shape *s, const float *x, int64_t rows,
+                     int64_t ox, const float *zero, const float **to) {
+    for (int64_t j = 0; j < s->columns; ++j) {
+        int64_t ix =
+            ox * p->sw - p->pl + (s->kernel->kw ? j : j % DW_PX * p->sw + j / DW_PX * p->dw);
+        bool is_in = ix >= 0 && ix < p->iw;
+        for (int64_t r = 0; r < rows; ++r)
+            to[r * s->columns + j] = is_in ? x + r * p->dh * p->iw * p->ldx + ix * p->ldx : zero;
+    }
+}
+
+/* Pixels of the next group when `left` are left of the row. */
+static int64_t dw_next(int64_t left) {
+    return left == 2 * DW_PX_FEW || left < DW_PX_FEW ? dn_min(left, DW_PX_FEW)
+                                                     : dn_min(left, DW_PX);
+}
+
+/* The groups of one output row; g describes its first pixel and channels. x: the first row of the
+ * input that counts, first: the first channel. */
+static void dw_line(const hone_conv *p, const dw_shape *s, dw_group g, const float *x,
+                    const float **table, const float *zero) {
+    for (int64_t ox = 0; ox < p->ow; ox += g.px) {
+        g.px = dw_next(p->ow - ox);
+        int64_t ix = ox * p->sw - p->pl, most = g.px > DW_PX_FEW ? DW_PX : DW_PX_FEW;
+        bool is_inside = s->kernel->kw && ix >= 0 && ix + (most - 1) * p->sw + p->kw <= p->iw;
+        g.x = is_inside ? x + ix * p->ldx : x;
+        g.table = NULL;
+        if (!is_inside) {
+            dw_point(p, s, x, g.rows, ox, zero, table);
+            g.table = table;
         }
-        ox += px;
-        y += px * p->ldy;
-        r = r ? r + px * p->ldr : NULL;
+        s->kernel->run(&g);
+        g.y += g.px * g.ldy;
+        g.residual = g.residual ? g.residual + g.px * g.ldr : NULL;
     }
 }
 
 static void dw_run(const hone_conv *p, const hone_conv_args *args, int64_t task, void *scratch) {
-    (void)scratch;
-    const int64_t bands = dn_ceil(p->oh, DW_BAND), in = task / bands, cols = dn_round(p->oc, VW);
-    const int64_t first = task % bands * DW_BAND, last = dn_min(first + DW_BAND, p->oh);
-    const float *x = args->x + in * p->ih * p->iw * p->ldx;
+    const dw_shape s = dw_shape_of(p);
+    const int64_t in = task / s.bands, band = task % s.bands, cols = dn_round(p->oc, VW);
+    const int64_t taken = DW_TAKEN * VW;
+    float *zero = (float *)((char *)scratch + dw_table_bytes(p));
+    memset(zero, 0, (size_t)p->ic * sizeof *zero);
     dn_tile t = {0};
     dn_tile_act(&t, p);
-    for (int64_t oy = first; oy < last; ++oy) {
-        int64_t at = (in * p->oh + oy) * p->ow;
-        float *y = args->y + at * p->ldy;
-        const float *r = p->has_residual ? args->residual + at * p->ldr : NULL;
-        for (int64_t c = 0; c < p->oc; c += VW) {
-            const float *w = args->packed + cols + c * p->kh * p->kw;
-            vf bias = vf_load(args->packed + c);
-            if (c + VW <= p->oc)
-                dw_line(p, &t, x + c, oy, w, bias, VW, y + c, r ? r + c : NULL);
-            else
-                dw_line(p, &t, x + c, oy, w, bias, p->oc - c, y + c, r ? r + c : NULL);
+    dw_group g = {.row_step = p->dh * p->iw * p->ldx,
+                  .pixel_step = p->ldx,
+                  .columns = s.columns,
+                  .kw = p->kw,
+                  .w_step = p->kh * p->kw * VW,
+                  .ldy = p->ldy,
+                  .ldr = p->ldr,
+                  .lo = t.lo,
+                  .hi = t.hi};
+    for (int64_t oy = p->oh * band / s.bands; oy < p->oh * (band + 1) / s.bands; ++oy) {
+        int64_t iy = oy * p->sh - p->pt, pixel = (in * p->oh + oy) * p->ow, from, to;
+        dw_range(iy, p->ih, p->kh, p->dh, &from, &to);
+        const float *x =
+            args->x + (in * p->ih + (to > from ? iy + from * p->dh : 0)) * p->iw * p->ldx;
+        g.rows = to - from;
+        for (int64_t c = 0; c < p->oc; c += taken) {
+            g.channels = dn_min(taken, p->oc - c);
+            g.bias = args->packed + c;
+            g.weights = args->packed + cols + c * p->kh * p->kw + from * p->kw * VW;
+            g.y = args->y + pixel * p->ldy + c;
+            g.residual = p->has_residual ? args->residual + pixel * p->ldr + c : NULL;
+            dw_line(p, &s, g, x + c, scratch, zero);
+            if (t.act)
+                t.act(t.a1, t.b1, g.y, p->ldy, p->ow, g.channels);
         }
-        if (t.act != HONE_ACT_NONE)
-            dn_act(t.act, t.a1, t.b1, y, p->ldy, p->ow, p->oc);
     }
 }
 

@@ -4,27 +4,22 @@
 
 enum { DN_NR = DN_NV * VW, DN_MR_MAX = 8 };
 
-typedef struct dn_tile {
-    const float *const *rows; /* [tap][mr]: where row i of A starts for each tap */
-    int64_t taps, k, offset;  /* offset is added to every row pointer */
-    const float *b;           /* [tap][k][nv * VW] */
-    const float *bias;        /* nv * VW, or NULL */
-    const float *residual;    /* or NULL */
-    int64_t ldr;
-    float *y;
-    int64_t ldy, n; /* n columns are stored */
-    float lo, hi;
-    hone_act act; /* NONE: clipping does it */
-    float a1, b1;
-} dn_tile;
-
-typedef void dn_tile_fn(const dn_tile *t);
+/* The first n lanes; n may be more than VW. */
+DN_INLINE vf dn_load(const float *p, int64_t n) {
+    return n >= VW ? vf_load(p) : vf_load_n(p, n);
+}
+DN_INLINE void dn_store(float *p, vf v, int64_t n) {
+    if (n >= VW)
+        vf_store(p, v);
+    else
+        vf_store_n(p, v, n);
+}
 
 static inline vf dn_unit(vf x) {
     return vf_min(vf_set1(1.0f), vf_max(vf_set1(0.0f), x));
 }
 
-static inline vf dn_act1(hone_act act, vf x, vf a, vf b) {
+DN_INLINE vf dn_act1(hone_act act, vf x, vf a, vf b) {
     const vf half = vf_set1(0.5f), one = vf_set1(1.0f);
     vf u;
     switch (act) {
@@ -50,18 +45,57 @@ static inline vf dn_act1(hone_act act, vf x, vf a, vf b) {
     }
 }
 
-/* Activations that need many registers run on what was stored just before. */
-static __attribute__((noinline)) void dn_act(hone_act act, float a, float b, float *y, int64_t ldy,
-                                             int64_t m, int64_t n) {
-    const vf va = vf_set1(a), vb = vf_set1(b);
-    for (int64_t i = 0; i < m; ++i, y += ldy) {
-        int64_t j = 0;
-        for (; j + VW <= n; j += VW)
-            vf_store(y + j, dn_act1(act, vf_load(y + j), va, vb));
-        if (j < n)
-            vf_store_n(y + j, dn_act1(act, vf_load_n(y + j, n - j), va, vb), n - j);
+/* m rows of n values at y, strided ldy. */
+typedef void dn_act_fn(float a, float b, float *y, int64_t ldy, int64_t m, int64_t n);
+
+/* Activations that need many registers run on what was stored just before. A loop for each, so that
+ * its constants stay in registers. */
+#define DN_ACT(name, act)                                                                          \
+    static void dn_act_##name(float a, float b, float *y, int64_t ldy, int64_t m, int64_t n) {     \
+        const vf va = vf_set1(a), vb = vf_set1(b);                                                 \
+        for (int64_t i = 0; i < m; ++i, y += ldy) {                                                \
+            int64_t j = 0;                                                                         \
+            for (; j + VW <= n; j += VW)                                                           \
+                vf_store(y + j, dn_act1(act, vf_load(y + j), va, vb));                             \
+            if (j < n)                                                                             \
+                vf_store_n(y + j, dn_act1(act, vf_load_n(y + j, n - j), va, vb), n - j);           \
+        }                                                                                          \
     }
-}
+DN_ACT(leaky, HONE_ACT_LEAKY)
+DN_ACT(hard_sigmoid, HONE_ACT_HARD_SIGMOID)
+DN_ACT(hard_swish, HONE_ACT_HARD_SWISH)
+DN_ACT(sigmoid, HONE_ACT_SIGMOID)
+DN_ACT(silu, HONE_ACT_SILU)
+DN_ACT(tanh, HONE_ACT_TANH)
+DN_ACT(gelu, HONE_ACT_GELU)
+DN_ACT(gelu_tanh, HONE_ACT_GELU_TANH)
+#undef DN_ACT
+
+/* NULL: none, or done by clipping. */
+static dn_act_fn *const dn_acts[HONE_ACT_COUNT] = {[HONE_ACT_LEAKY] = dn_act_leaky,
+                                                   [HONE_ACT_HARD_SIGMOID] = dn_act_hard_sigmoid,
+                                                   [HONE_ACT_HARD_SWISH] = dn_act_hard_swish,
+                                                   [HONE_ACT_SIGMOID] = dn_act_sigmoid,
+                                                   [HONE_ACT_SILU] = dn_act_silu,
+                                                   [HONE_ACT_TANH] = dn_act_tanh,
+                                                   [HONE_ACT_GELU] = dn_act_gelu,
+                                                   [HONE_ACT_GELU_TANH] = dn_act_gelu_tanh};
+
+typedef struct dn_tile {
+    const float *const *rows; /* [tap][mr]: where row i of A starts for each tap */
+    int64_t taps, k, offset;  /* offset is added to every row pointer */
+    const float *b;           /* [tap][k][nv * VW] */
+    const float *bias;        /* nv * VW, or NULL */
+    const float *residual;    /* or NULL */
+    int64_t ldr;
+    float *y;
+    int64_t ldy, n; /* n columns are stored */
+    float lo, hi;
+    dn_act_fn *act; /* NULL: clipping does it */
+    float a1, b1;
+} dn_tile;
+
+typedef void dn_tile_fn(const dn_tile *t);
 
 DN_INLINE void dn_tile_store(int mr, int nv, const dn_tile *t, vf (*acc)[DN_NV]) {
     const vf lo = vf_set1(t->lo), hi = vf_set1(t->hi);
@@ -83,8 +117,8 @@ DN_INLINE void dn_tile_store(int mr, int nv, const dn_tile *t, vf (*acc)[DN_NV])
                 vf_store_n(y + v * VW, x, left);
         }
     }
-    if (t->act != HONE_ACT_NONE)
-        dn_act(t->act, t->a1, t->b1, t->y, t->ldy, mr, t->n);
+    if (t->act)
+        t->act(t->a1, t->b1, t->y, t->ldy, mr, t->n);
 }
 
 DN_INLINE void dn_tile_run(int mr, int nv, const dn_tile *t) {
@@ -162,7 +196,7 @@ static void dn_tile_act(dn_tile *t, const hone_conv *p) {
     const float inf = __builtin_inff();
     t->lo = p->act == HONE_ACT_RELU ? 0.0f : p->act == HONE_ACT_CLIP ? p->a : -inf;
     t->hi = p->act == HONE_ACT_CLIP ? p->b : inf;
-    t->act = p->act <= HONE_ACT_CLIP ? HONE_ACT_NONE : p->act;
+    t->act = dn_acts[p->act];
     t->a1 = p->a;
     t->b1 = p->b;
 }

@@ -193,7 +193,7 @@ DN_INLINE void wg_output(const hone_conv *p, const dn_tile *t, const float *m, i
             float *to = y + (i * p->ow + j) * p->ldy;
             vf v = vf_add(o[j], bias);
             if (r)
-                v = vf_add(v, dw_load(r + (i * p->ow + j) * p->ldr, n));
+                v = vf_add(v, dn_load(r + (i * p->ow + j) * p->ldr, n));
             v = vf_min(hi, vf_max(lo, v));
             if (n >= VW)
                 vf_store(to, v);
@@ -209,14 +209,8 @@ static void wg_multiply(const hone_conv *p, const wg_shape *s, int64_t n_tiles, 
     const float inf = __builtin_inff();
     int64_t most = nv <= 2 ? DN_MR_THIN : DN_MR, parts = dn_ceil(n_tiles, most);
     const float *rows[DN_MR_MAX];
-    dn_tile t = {.rows = rows,
-                 .taps = 1,
-                 .k = p->ic,
-                 .ldy = DN_NR,
-                 .n = nv * VW,
-                 .lo = -inf,
-                 .hi = inf,
-                 .act = HONE_ACT_NONE};
+    dn_tile t = {
+        .rows = rows, .taps = 1, .k = p->ic, .ldy = DN_NR, .n = nv * VW, .lo = -inf, .hi = inf};
     for (int64_t k = 0; k < WG_N; ++k) {
         t.b = u + k * p->ic * nv * VW;
         for (int64_t i = 0; i < parts; ++i) {
@@ -243,8 +237,8 @@ static void wg_finish(const hone_conv *p, const hone_conv_args *args, const wg_s
         for (int64_t c = 0; c < n; c += VW)
             wg_output(p, &t, m + i * DN_NR + c, s->tb * DN_NR, vf_load(args->packed + col + c), h,
                       w, n - c, y + c, r ? r + c : NULL);
-        for (int64_t row = 0; t.act != HONE_ACT_NONE && row < h; ++row)
-            dn_act(t.act, t.a1, t.b1, y + row * p->ow * p->ldy, p->ldy, w, n);
+        for (int64_t row = 0; t.act && row < h; ++row)
+            t.act(t.a1, t.b1, y + row * p->ow * p->ldy, p->ldy, w, n);
     }
 }
 

@@ -15,6 +15,10 @@ static inline vf vf_tanh(vf x) {
 static inline vf vf_erf(vf x) {
     return erff(x);
 }
+static inline vf vf_sigmoid(vf x) {
+    vf t = expf(-fabsf(x));
+    return (x < 0.0f ? t : 1.0f) / (1.0f + t);
+}
 
 #else
 
@@ -83,10 +87,20 @@ static inline vf vf_erf(vf x) {
     return vf_sel(vf_lt(a, vf_set1(0.92f)), small, vf_copysign(large, x));
 }
 
-#endif
-
+/* 1 / (1 + 2^t), t = -x log2(e) = n + r, where 2^r = 1 + r P(r) for |r| <= 1/2; 0 below -88.8. */
 static inline vf vf_sigmoid(vf x) {
-    const vf one = vf_set1(1.0f);
-    vf t = vf_exp(vf_neg(vf_abs(x)));
-    return vf_div(vf_sel(vf_lt(x, vf_set1(0.0f)), t, one), vf_add(one, t));
+    static const float c[] = {1.0f,
+                              6.931470037e-01f,
+                              2.402224243e-01f,
+                              5.550733581e-02f,
+                              9.671512991e-03f,
+                              1.326472731e-03f};
+    const vf one = vf_set1(1.0f), log2e = vf_set1(-0x1.715476p+0f);
+    x = vf_max(vf_set1(-104.0f), vf_min(vf_set1(104.0f), x));
+    vf n = vf_rint(vf_mul(x, log2e));
+    vf r = vf_fma(x, log2e, vf_neg(n));
+    r = vf_fma(x, vf_set1(-0x1.4ae0cp-26f), r); /* what log2(e) lost by rounding */
+    return vf_div(one, vf_add(one, vf_scale2(vf_poly(r, c, 6), n)));
 }
+
+#endif
