@@ -76,13 +76,23 @@ hone_status hone_conv_check(const hone_conv *p, hone_error *err) {
     return HONE_OK;
 }
 
+const char *hone_conv_refusal(const hone_conv_kernel *k, const hone_conv *p) {
+    bool is_f32 = p->x_storage == HONE_STORAGE_F32 && p->y_storage == HONE_STORAGE_F32;
+    bool is_bf16 = p->x_storage == HONE_STORAGE_BF16 && p->y_storage == HONE_STORAGE_BF16;
+    if (is_f32 != (k->storages == HONE_CONV_F32))
+        return is_f32 ? "for data stored as BF16" : "for data stored as FP32";
+    if (k->storages == HONE_CONV_BF16 && !is_bf16)
+        return "input and output are stored differently";
+    return k->supports(p);
+}
+
 int hone_conv_candidates(const hone_conv *p, hone_isa isa, bool is_exact,
                          const hone_conv_kernel **out, int max) {
     int n = 0;
     for (int i = 0; i < N_KERNELS && n < max; ++i) {
         const hone_conv_kernel *k = kernels[i];
         bool is_wasteful = k->wastes && k->wastes(p);
-        if (k->isa <= isa && (k->is_exact || !is_exact) && !is_wasteful && !k->supports(p))
+        if (k->isa <= isa && (k->is_exact || !is_exact) && !is_wasteful && !hone_conv_refusal(k, p))
             out[n++] = k;
     }
     return n;

@@ -1,4 +1,6 @@
-/* FP32 convolutions and matrix products on channels-last data, with packed weights.
+/* Convolutions and matrix products on channels-last data, with packed weights. Sums are FP32; data
+ * is stored as FP32 or BF16 (the upper half of an FP32, rounded half to even; VDPBF16PS takes and
+ * gives denormals as zero). Kernels on BF16 data may round the weights to BF16.
  *
  * A product C[M,N] = A[M,K] B[K,N] is the 1x1 convolution with n = ih = oh = 1, iw = ow = M, ic =
  * K, oc = N (hone_conv_gemm fills that in).
@@ -27,6 +29,8 @@ typedef enum hone_act {
     HONE_ACT_COUNT
 } hone_act;
 
+typedef enum hone_storage { HONE_STORAGE_F32, HONE_STORAGE_BF16 } hone_storage;
+
 typedef struct hone_conv {
     int64_t n, ih, iw, ic, oh, ow, oc, groups;
     int64_t kh, kw, sh, sw, dh, dw; /* kernel, stride, dilation */
@@ -35,13 +39,14 @@ typedef struct hone_conv {
     hone_act act;
     float a, b; /* of act */
     bool has_residual;
+    hone_storage x_storage, y_storage; /* of y and the residual */
 } hone_conv;
 
 typedef struct hone_conv_args {
-    const float *x;        /* [n][ih][iw] pixels of ic channels */
-    const float *packed;   /* by pack(), 64-byte aligned */
-    const float *residual; /* [n][oh][ow] pixels of oc channels, added before act; may equal y */
-    float *y;              /* [n][oh][ow] pixels of oc channels; must not overlap x */
+    const void *x;        /* [n][ih][iw] pixels of ic channels, stored as x_storage */
+    const float *packed;  /* by pack(), 64-byte aligned */
+    const void *residual; /* [n][oh][ow] pixels of oc channels, added before act; may equal y */
+    void *y;              /* [n][oh][ow] pixels of oc channels; must not overlap x */
 } hone_conv_args;
 
 /* Where the weight of (output channel o, input channel i of its group, ky, kx) lies: at
@@ -52,11 +57,20 @@ typedef struct hone_conv_weights {
     int64_t so, si, sky, skx;
 } hone_conv_weights;
 
+/* What a kernel reads and writes. */
+typedef enum hone_conv_storages {
+    HONE_CONV_F32,  /* FP32 only */
+    HONE_CONV_BF16, /* BF16 only */
+    HONE_CONV_MIXED /* BF16 on one side at least */
+} hone_conv_storages;
+
 typedef struct hone_conv_kernel {
     const char *name;
     hone_isa isa;
+    hone_conv_storages storages;
     bool is_exact; /* sums products of inputs and weights only; false: Winograd */
-    /** NULL, or why not. The problem has passed hone_conv_check(). */
+    /** NULL, or why not, storage apart: callers use hone_conv_refusal(). The problem has passed
+     * hone_conv_check(). */
     const char *(*supports)(const hone_conv *p);
     /** NULL, or why nothing should be packed for it though it would run: its packed weights gain
      * too little for their size. The member may be NULL: always worth it. */
@@ -72,8 +86,10 @@ typedef struct hone_conv_kernel {
 hone_conv hone_conv_gemm(int64_t m, int64_t n, int64_t k);
 /** Refuses sizes that are not positive, inconsistent, or so large that addresses overflow. */
 HONE_NODISCARD hone_status hone_conv_check(const hone_conv *p, hone_error *err);
+/** NULL when the kernel takes p, else why it does not. */
+const char *hone_conv_refusal(const hone_conv_kernel *k, const hone_conv *p);
 /** Kernels of level `isa` and below that take p, best first, at most max, but for those that waste
- * memory on it; returns how many. At least one takes every problem. */
+ * memory on it; returns how many. At least one takes every problem of one storage. */
 int hone_conv_candidates(const hone_conv *p, hone_isa isa, bool is_exact,
                          const hone_conv_kernel **out, int max);
 /** All kernels of this build, in the order of kernels.def. */

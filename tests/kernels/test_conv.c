@@ -182,7 +182,7 @@ static void check(const hone_conv *p) {
     CHECK(hone_conv_candidates(p, hone_cpu_isa(), false, &first, 1) == 1);
     buffers b = make(p);
     for (int i = 0; i < n; ++i) {
-        if (k[i]->isa <= hone_cpu_isa() && !k[i]->supports(p))
+        if (k[i]->isa <= hone_cpu_isa() && !hone_conv_refusal(k[i], p))
             check_kernel(k[i], p, &b);
     }
     drop(&b);

@@ -20,7 +20,7 @@ static bool find_problem(const hone_node *n, const hone_type *x, const hone_type
 /* Why the kernel may not run the problem where kernels of level `isa` do; NULL: it may. */
 static const char *refusal(const hone_conv_kernel *k, const hone_conv *p, hone_isa isa,
                            bool is_exact) {
-    const char *reason = k->supports(p);
+    const char *reason = hone_conv_refusal(k, p);
     if (k->isa > hone_cpu_isa())
         return "this CPU lacks the instruction set";
     if (!reason && k->wastes)

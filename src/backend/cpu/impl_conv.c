@@ -24,7 +24,7 @@ static hone_status find_kernel(hone_prepare_ctx *c, conv_state *s) {
     const char *name = hone_attr_string(c->node, "kernel_name", "");
     s->kernel = hone_conv_kernel_find(name);
     const hone_tensor *packed = c->value[HONE_IN_WEIGHT];
-    if (!s->kernel || !packed || s->kernel->supports(&s->p) ||
+    if (!s->kernel || !packed || hone_conv_refusal(s->kernel, &s->p) ||
         hone_tensor_bytes(packed) != s->kernel->packed_bytes(&s->p))
         return hone_fail(c->err, HONE_E_VERSION,
                          "the engine is packed for kernel '%s', which this CPU or build lacks; "

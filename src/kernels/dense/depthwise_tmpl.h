@@ -34,20 +34,20 @@ static void dw_pack(const hone_conv *p, const hone_conv_weights *w, float *to) {
 /* A few output pixels of one row, and where the taps of their first channel lie: in `rows` rows of
  * the input, by pointers when some fall into the padding. */
 typedef struct dw_group {
-    const float *const *table; /* [row][column], or NULL: all inside, from x on */
-    const float *x;
+    const dn_elem *const *table; /* [row][column], or NULL: all inside, from x on */
+    const dn_elem *x;
     int64_t row_step, pixel_step; /* of x */
     int64_t rows, columns, kw;
     const float *weights, *bias; /* [vector][w_step]: from the first row on */
     int64_t w_step;
-    float *y;
-    const float *residual;
+    dn_elem *y;
+    const dn_elem *residual;
     int64_t ldy, ldr, px, channels; /* px are stored */
     float lo, hi;
 } dw_group;
 
 /* acc += the taps of one row. Each column is loaded once for all the pixels that it reaches. */
-DN_INLINE void dw_row(int kw, int sw, int px, const float *const *columns, const float *x,
+DN_INLINE void dw_row(int kw, int sw, int px, const dn_elem *const *columns, const dn_elem *x,
                       int64_t pixel_step, int64_t c, const float *w, int64_t n, vf *acc) {
     vf k[8];
 #pragma GCC unroll 8
@@ -65,7 +65,7 @@ DN_INLINE void dw_row(int kw, int sw, int px, const float *const *columns, const
     }
 }
 
-DN_INLINE void dw_any_row(int px, const dw_group *g, const float *const *columns, int64_t c,
+DN_INLINE void dw_any_row(int px, const dw_group *g, const dn_elem *const *columns, int64_t c,
                           const float *w, int64_t n, vf *acc) {
     for (int64_t kx = 0; kx < g->kw; ++kx, columns += DW_PX) {
         vf k = vf_load(w + kx * VW);
@@ -161,12 +161,12 @@ static dw_shape dw_shape_of(const hone_conv *p) {
 }
 
 static size_t dw_table_bytes(const hone_conv *p) {
-    return (size_t)dn_round(dw_shape_of(p).columns * p->kh * (int64_t)sizeof(float *), 64);
+    return (size_t)dn_round(dw_shape_of(p).columns * p->kh * (int64_t)sizeof(dn_elem *), 64);
 }
 
 /* The table of pointers, then a pixel of zeros. */
 static size_t dw_scratch_bytes(const hone_conv *p) {
-    return dw_table_bytes(p) + sizeof(float) * (size_t)p->ic;
+    return dw_table_bytes(p) + sizeof(dn_elem) * (size_t)p->ic;
 }
 
 static int64_t dw_n_tasks(const hone_conv *p) {
@@ -183,8 +183,8 @@ static void dw_range(int64_t at, int64_t in, int64_t k, int64_t dilation, int64_
 }
 
 /* Pointers to the columns from output pixel ox on, for the rows of the input from x on. */
-static void dw_point(const hone_conv *p, const dw_shape *s, const float *x, int64_t rows,
-                     int64_t ox, const float *zero, const float **to) {
+static void dw_point(const hone_conv *p, const dw_shape *s, const dn_elem *x, int64_t rows,
+                     int64_t ox, const dn_elem *zero, const dn_elem **to) {
     for (int64_t j = 0; j < s->columns; ++j) {
         int64_t ix =
             ox * p->sw - p->pl + (s->kernel->kw ? j : j % DW_PX * p->sw + j / DW_PX * p->dw);
@@ -202,8 +202,8 @@ static int64_t dw_next(int64_t left) {
 
 /* The groups of one output row; g describes its first pixel and channels. x: the first row of the
  * input that counts, first: the first channel. */
-static void dw_line(const hone_conv *p, const dw_shape *s, dw_group g, const float *x,
-                    const float **table, const float *zero) {
+static void dw_line(const hone_conv *p, const dw_shape *s, dw_group g, const dn_elem *x,
+                    const dn_elem **table, const dn_elem *zero) {
     for (int64_t ox = 0; ox < p->ow; ox += g.px) {
         g.px = dw_next(p->ow - ox);
         int64_t ix = ox * p->sw - p->pl, most = g.px > DW_PX_FEW ? DW_PX : DW_PX_FEW;
@@ -224,7 +224,7 @@ static void dw_run(const hone_conv *p, const hone_conv_args *args, int64_t task,
     const dw_shape s = dw_shape_of(p);
     const int64_t in = task / s.bands, band = task % s.bands, cols = dn_round(p->oc, VW);
     const int64_t taken = DW_TAKEN * VW;
-    float *zero = (float *)((char *)scratch + dw_table_bytes(p));
+    dn_elem *zero = (dn_elem *)((char *)scratch + dw_table_bytes(p));
     memset(zero, 0, (size_t)p->ic * sizeof *zero);
     dn_tile t = {0};
     dn_tile_act(&t, p);
@@ -240,15 +240,16 @@ static void dw_run(const hone_conv *p, const hone_conv_args *args, int64_t task,
     for (int64_t oy = p->oh * band / s.bands; oy < p->oh * (band + 1) / s.bands; ++oy) {
         int64_t iy = oy * p->sh - p->pt, pixel = (in * p->oh + oy) * p->ow, from, to;
         dw_range(iy, p->ih, p->kh, p->dh, &from, &to);
-        const float *x =
-            args->x + (in * p->ih + (to > from ? iy + from * p->dh : 0)) * p->iw * p->ldx;
+        const dn_elem *x = (const dn_elem *)args->x +
+                           (in * p->ih + (to > from ? iy + from * p->dh : 0)) * p->iw * p->ldx;
         g.rows = to - from;
         for (int64_t c = 0; c < p->oc; c += taken) {
             g.channels = dn_min(taken, p->oc - c);
             g.bias = args->packed + c;
             g.weights = args->packed + cols + c * p->kh * p->kw + from * p->kw * VW;
-            g.y = args->y + pixel * p->ldy + c;
-            g.residual = p->has_residual ? args->residual + pixel * p->ldr + c : NULL;
+            g.y = (dn_elem *)args->y + pixel * p->ldy + c;
+            g.residual =
+                p->has_residual ? (const dn_elem *)args->residual + pixel * p->ldr + c : NULL;
             dw_line(p, &s, g, x + c, scratch, zero);
             if (t.act)
                 t.act(t.a1, t.b1, g.y, p->ldy, p->ow, g.channels);
@@ -259,6 +260,7 @@ static void dw_run(const hone_conv *p, const hone_conv_args *args, int64_t task,
 const hone_conv_kernel DN_NAME(dw) = {
     .name = DN_TEXT("dw"),
     .isa = DN_ISA,
+    .storages = DN_STORAGES,
     .is_exact = true,
     .supports = dw_supports,
     .packed_bytes = dw_packed_bytes,

@@ -178,8 +178,8 @@ static void ig_run(const hone_conv *p, const hone_conv_args *args, int64_t task,
         for (int64_t i = 0; i < tiles; ++i) {
             int64_t from = rows * i / tiles, mr = rows * (i + 1) / tiles - from;
             int64_t at = first + from, c = g * s.ocg + col;
-            t.y = args->y + at * p->ldy + c;
-            t.residual = p->has_residual ? args->residual + at * p->ldr + c : NULL;
+            t.y = (float *)args->y + at * p->ldy + c;
+            t.residual = p->has_residual ? (const float *)args->residual + at * p->ldr + c : NULL;
             dn_tiles[mr - 1][nv - 1](&t);
             t.rows += mr * t.taps;
         }

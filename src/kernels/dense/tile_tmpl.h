@@ -4,17 +4,6 @@
 
 enum { DN_NR = DN_NV * VW, DN_MR_MAX = 8 };
 
-/* The first n lanes; n may be more than VW. */
-DN_INLINE vf dn_load(const float *p, int64_t n) {
-    return n >= VW ? vf_load(p) : vf_load_n(p, n);
-}
-DN_INLINE void dn_store(float *p, vf v, int64_t n) {
-    if (n >= VW)
-        vf_store(p, v);
-    else
-        vf_store_n(p, v, n);
-}
-
 static inline vf dn_unit(vf x) {
     return vf_min(vf_set1(1.0f), vf_max(vf_set1(0.0f), x));
 }
@@ -46,19 +35,19 @@ DN_INLINE vf dn_act1(hone_act act, vf x, vf a, vf b) {
 }
 
 /* m rows of n values at y, strided ldy. */
-typedef void dn_act_fn(float a, float b, float *y, int64_t ldy, int64_t m, int64_t n);
+typedef void dn_act_fn(float a, float b, dn_elem *y, int64_t ldy, int64_t m, int64_t n);
 
 /* Activations that need many registers run on what was stored just before. A loop for each, so that
  * its constants stay in registers. */
 #define DN_ACT(name, act)                                                                          \
-    static void dn_act_##name(float a, float b, float *y, int64_t ldy, int64_t m, int64_t n) {     \
+    static void dn_act_##name(float a, float b, dn_elem *y, int64_t ldy, int64_t m, int64_t n) {   \
         const vf va = vf_set1(a), vb = vf_set1(b);                                                 \
         for (int64_t i = 0; i < m; ++i, y += ldy) {                                                \
             int64_t j = 0;                                                                         \
             for (; j + VW <= n; j += VW)                                                           \
-                vf_store(y + j, dn_act1(act, vf_load(y + j), va, vb));                             \
+                dn_store(y + j, dn_act1(act, dn_load(y + j, VW), va, vb), VW);                     \
             if (j < n)                                                                             \
-                vf_store_n(y + j, dn_act1(act, vf_load_n(y + j, n - j), va, vb), n - j);           \
+                dn_store(y + j, dn_act1(act, dn_load(y + j, n - j), va, vb), n - j);               \
         }                                                                                          \
     }
 DN_ACT(leaky, HONE_ACT_LEAKY)
@@ -117,8 +106,10 @@ DN_INLINE void dn_tile_store(int mr, int nv, const dn_tile *t, vf (*acc)[DN_NV])
                 vf_store_n(y + v * VW, x, left);
         }
     }
+#ifndef DN_BF16 /* where tiles make Winograd's sums only */
     if (t->act)
         t->act(t->a1, t->b1, t->y, t->ldy, mr, t->n);
+#endif
 }
 
 DN_INLINE void dn_tile_run(int mr, int nv, const dn_tile *t) {

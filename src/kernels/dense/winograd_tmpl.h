@@ -152,7 +152,7 @@ static wg_at wg_where(const wg_shape *s, int64_t tile) {
 }
 
 /* V of one tile, n <= VW channels: to[k * step]. */
-DN_INLINE void wg_input(const hone_conv *p, const float *x, wg_at at, int64_t n, float *to,
+DN_INLINE void wg_input(const hone_conv *p, const dn_elem *x, wg_at at, int64_t n, float *to,
                         int64_t step) {
     vf t[WG_IN][WG_IN]; /* [column][row] */
     for (int64_t j = 0; j < WG_IN; ++j) {
@@ -163,7 +163,7 @@ DN_INLINE void wg_input(const hone_conv *p, const float *x, wg_at at, int64_t n,
             int64_t iy = at.oy - p->pt + i;
             bool is_in = ix >= 0 && ix < p->iw && iy >= 0 && iy < p->ih;
             int64_t from = ((at.in * p->ih + iy) * p->iw + ix) * p->ldx;
-            d[i] = !is_in ? vf_set1(0.0f) : n >= VW ? vf_load(x + from) : vf_load_n(x + from, n);
+            d[i] = is_in ? dn_load(x + from, n) : vf_set1(0.0f);
         }
         wg_input1(d[0], d[1], d[2], d[3], d[4], d[5], t[j]);
     }
@@ -178,7 +178,7 @@ DN_INLINE void wg_input(const hone_conv *p, const float *x, wg_at at, int64_t n,
 
 /* Output of one tile, n <= VW columns from M: m[k * step]. y, r: its first pixel. */
 DN_INLINE void wg_output(const hone_conv *p, const dn_tile *t, const float *m, int64_t step,
-                         vf bias, int64_t h, int64_t w, int64_t n, float *y, const float *r) {
+                         vf bias, int64_t h, int64_t w, int64_t n, dn_elem *y, const dn_elem *r) {
     const vf lo = vf_set1(t->lo), hi = vf_set1(t->hi);
     vf s[WG_IN][WG_OUT]; /* [column][row] */
     for (int64_t j = 0; j < WG_IN; ++j) {
@@ -190,15 +190,12 @@ DN_INLINE void wg_output(const hone_conv *p, const dn_tile *t, const float *m, i
         vf o[WG_OUT];
         wg_output1(s[0][i], s[1][i], s[2][i], s[3][i], s[4][i], s[5][i], o);
         for (int64_t j = 0; j < w; ++j) {
-            float *to = y + (i * p->ow + j) * p->ldy;
+            dn_elem *to = y + (i * p->ow + j) * p->ldy;
             vf v = vf_add(o[j], bias);
             if (r)
                 v = vf_add(v, dn_load(r + (i * p->ow + j) * p->ldr, n));
             v = vf_min(hi, vf_max(lo, v));
-            if (n >= VW)
-                vf_store(to, v);
-            else
-                vf_store_n(to, v, n);
+            dn_store(to, v, n);
         }
     }
 }
@@ -232,8 +229,9 @@ static void wg_finish(const hone_conv *p, const hone_conv_args *args, const wg_s
         wg_at at = wg_where(s, first + i);
         int64_t h = dn_min(WG_OUT, p->oh - at.oy), w = dn_min(WG_OUT, p->ow - at.ox);
         int64_t pixel = (at.in * p->oh + at.oy) * p->ow + at.ox;
-        float *y = args->y + pixel * p->ldy + col;
-        const float *r = p->has_residual ? args->residual + pixel * p->ldr + col : NULL;
+        dn_elem *y = (dn_elem *)args->y + pixel * p->ldy + col;
+        const dn_elem *r =
+            p->has_residual ? (const dn_elem *)args->residual + pixel * p->ldr + col : NULL;
         for (int64_t c = 0; c < n; c += VW)
             wg_output(p, &t, m + i * DN_NR + c, s->tb * DN_NR, vf_load(args->packed + col + c), h,
                       w, n - c, y + c, r ? r + c : NULL);
@@ -252,9 +250,10 @@ static void wg_run(const hone_conv *p, const hone_conv_args *args, int64_t task,
         wg_at at = wg_where(&s, first + i);
         int64_t c = 0;
         for (; c + VW <= p->ic; c += VW)
-            wg_input(p, args->x + c, at, VW, v + i * s.ldv + c, s.tb * s.ldv);
+            wg_input(p, (const dn_elem *)args->x + c, at, VW, v + i * s.ldv + c, s.tb * s.ldv);
         if (c < p->ic)
-            wg_input(p, args->x + c, at, p->ic - c, v + i * s.ldv + c, s.tb * s.ldv);
+            wg_input(p, (const dn_elem *)args->x + c, at, p->ic - c, v + i * s.ldv + c,
+                     s.tb * s.ldv);
     }
     const float *u = args->packed + wg_cols(p);
     for (int64_t b = s.panels * part / s.n_nb; b < s.panels * (part + 1) / s.n_nb; ++b) {
@@ -267,6 +266,7 @@ static void wg_run(const hone_conv *p, const hone_conv_args *args, int64_t task,
 const hone_conv_kernel DN_NAME(wino4) = {
     .name = DN_TEXT("wino4"),
     .isa = DN_ISA,
+    .storages = DN_STORAGES,
     .is_exact = false,
     .supports = wg_supports,
     .wastes = wg_wastes,

@@ -111,6 +111,13 @@ static inline void vf_store_bf16(uint16_t *p, vf v) {
     uint32_t w = bits_of(v);
     *p = (uint16_t)((v != v ? w | 0x400000u : w + 0x7fffu + ((w >> 16) & 1u)) >> 16);
 }
+static inline vf vf_load_bf16_n(const uint16_t *p, int64_t n) {
+    return n > 0 ? vf_load_bf16(p) : 0;
+}
+static inline void vf_store_bf16_n(uint16_t *p, vf v, int64_t n) {
+    if (n > 0)
+        vf_store_bf16(p, v);
+}
 static inline vf vf_load_u8(const uint8_t *p) {
     return *p;
 }

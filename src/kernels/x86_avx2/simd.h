@@ -140,6 +140,18 @@ static inline void vf_store_bf16(uint16_t *p, vf v) {
     __m128i low = _mm256_castsi256_si128(r), high = _mm256_extracti128_si256(r, 1);
     _mm_storeu_si128((__m128i *)p, _mm_packus_epi32(low, high));
 }
+static inline vf vf_load_bf16_n(const uint16_t *p, int64_t n) {
+    uint16_t lane[8] = {0};
+    for (int64_t i = 0; i < n; ++i)
+        lane[i] = p[i];
+    return vf_load_bf16(lane);
+}
+static inline void vf_store_bf16_n(uint16_t *p, vf v, int64_t n) {
+    uint16_t lane[8];
+    vf_store_bf16(lane, v);
+    for (int64_t i = 0; i < n; ++i)
+        p[i] = lane[i];
+}
 static inline vf vf_load_u8(const uint8_t *p) {
     return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p)));
 }

@@ -115,12 +115,28 @@ static inline vf vf_load_bf16(const uint16_t *p) {
     __m512i w = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p));
     return _mm512_castsi512_ps(_mm512_slli_epi32(w, 16));
 }
-static inline void vf_store_bf16(uint16_t *p, vf v) {
+static inline vf vf_load_bf16_n(const uint16_t *p, int64_t n) {
+    __m512i w = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(vm_first(n), p));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(w, 16));
+}
+#ifdef __AVX512BF16__ /* gives denormals as zero */
+static inline __m256i vf_bf16(vf v) {
+    return (__m256i)_mm512_cvtneps_pbh(v);
+}
+#else
+static inline __m256i vf_bf16(vf v) {
     __m512i w = _mm512_castps_si512(v), one = _mm512_set1_epi32(1);
     __m512i odd = _mm512_and_si512(_mm512_srli_epi32(w, 16), one);
     __m512i r = _mm512_add_epi32(_mm512_add_epi32(w, _mm512_set1_epi32(0x7fff)), odd);
     r = _mm512_mask_or_epi32(r, vf_nan(v), w, _mm512_set1_epi32(0x400000));
-    _mm256_storeu_si256((__m256i *)p, _mm512_cvtepi32_epi16(_mm512_srli_epi32(r, 16)));
+    return _mm512_cvtepi32_epi16(_mm512_srli_epi32(r, 16));
+}
+#endif
+static inline void vf_store_bf16(uint16_t *p, vf v) {
+    _mm256_storeu_si256((__m256i *)p, vf_bf16(v));
+}
+static inline void vf_store_bf16_n(uint16_t *p, vf v, int64_t n) {
+    _mm256_mask_storeu_epi16(p, vm_first(n), vf_bf16(v));
 }
 static inline vf vf_load_u8(const uint8_t *p) {
     return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p)));

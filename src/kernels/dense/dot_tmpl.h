@@ -1,0 +1,441 @@
+/* Convolution as a matrix product over rows of channels, as igemm, of BF16 pairs by VDPBF16PS: sums
+ * are FP32, weights rounded to BF16. x and y may each be FP32 or BF16. Rows are read where they lie
+ * when they are BF16 and groups have an even number of channels; else, and with few channels in a
+ * group, they are gathered into scratch, so that k is long and even.
+ *
+ * Packed: bias [groups][columns padded to VW] as floats, then panels
+ * [groups][panel][pair][width][2] of BF16, pairs along [tap][channel]; width = DOT_NR, less in the
+ * last panel. */
+
+enum { DOT_NV = 4, DOT_NR = DOT_NV * VW, DOT_MR_MAX = 12 };
+
+/* Rows of the register tile by its vectors: 24 sums and the vectors of weights fit 32 registers. */
+static const int dot_mr[DOT_NV + 1] = {0, 12, 12, 8, 6};
+
+typedef struct dot_shape {
+    int64_t m, taps, icg, ocg, k, cols, panels; /* k: pairs over all taps; cols: ocg padded */
+    int64_t mb, n_mb, n_nb;     /* most rows of a block; blocks of rows, of panels */
+    bool is_gathered, is_plain; /* plain: row m of A is pixel m of x */
+} dot_shape;
+
+static dot_shape dot_shape_of(const hone_conv *p) {
+    dot_shape s = {.m = p->n * p->oh * p->ow, .taps = p->kh * p->kw};
+    s.icg = p->ic / p->groups;
+    s.ocg = p->oc / p->groups;
+    s.k = dn_ceil(s.taps * s.icg, 2);
+    s.cols = dn_round(s.ocg, VW);
+    s.panels = dn_ceil(s.ocg, DOT_NR);
+    bool is_narrow = s.taps > 1 && s.icg <= 8;
+    s.is_gathered = p->x_storage == HONE_STORAGE_F32 || s.icg % 2 || (is_narrow && p->groups == 1);
+    s.is_plain = s.taps == 1 && p->sh == 1 && p->sw == 1 && p->pt == 0 && p->pl == 0 &&
+                 p->ih == p->oh && p->iw == p->ow;
+    /* Rows of a block stay in L2 while the panels stream past. */
+    int64_t row = s.is_gathered ? 2 * s.k : p->ic * dn_min(s.taps, p->sh * p->sw);
+    int64_t mb = (192 << 10) / row;
+    mb = mb < 48 ? 48 : mb > 240 ? 240 : mb;
+    s.n_mb = dn_ceil(s.m, mb);
+    s.mb = dn_ceil(s.m, s.n_mb);
+    /* Enough tasks for a few threads, none too small to be worth handing over. */
+    double work = (double)s.m * (double)s.k * (double)p->oc;
+    int64_t most = work > 8e5 ? (int64_t)(work < 8e6 ? work / 1e5 : 64) : 1;
+    int64_t units = s.panels * p->groups, wanted = dn_min(dn_ceil(most, s.n_mb), units);
+    s.n_nb = s.n_mb >= 8 ? 1 : dn_min(wanted, dn_ceil(16, s.n_mb));
+    return s;
+}
+
+static const char *dot_supports(const hone_conv *p) {
+    if (p->groups > 1 && (p->x_storage == HONE_STORAGE_F32 || p->ic / p->groups % 2))
+        return "groups whose channels would have to be gathered";
+    return NULL;
+}
+
+/* ---- packing ----------------------------------------------------------------------------------
+ */
+
+static size_t dot_packed_bytes(const hone_conv *p) {
+    dot_shape s = dot_shape_of(p);
+    return sizeof(float) * (size_t)(p->groups * s.cols * (1 + s.k));
+}
+
+static inline uint16_t dot_round(float x) {
+    uint32_t w;
+    memcpy(&w, &x, sizeof w);
+    return (uint16_t)((x != x ? w | 0x400000u : w + 0x7fffu + (w >> 16 & 1u)) >> 16);
+}
+
+static void dot_pack(const hone_conv *p, const hone_conv_weights *w, float *packed) {
+    dot_shape s = dot_shape_of(p);
+    const int64_t n_k = s.taps * s.icg;
+    uint16_t *to = (uint16_t *)(void *)(packed + p->groups * s.cols);
+    for (int64_t g = 0; g < p->groups; ++g) {
+        for (int64_t o = 0; o < s.cols; ++o)
+            *packed++ = w->bias && o < s.ocg ? w->bias[g * s.ocg + o] : 0.0f;
+    }
+    for (int64_t unit = 0; unit < p->groups * s.panels; ++unit) {
+        int64_t first = unit % s.panels * DOT_NR, width = dn_min(DOT_NR, s.cols - first);
+        int64_t n = dn_min(width, s.ocg - first);
+        const float *from = w->data + (unit / s.panels * s.ocg + first) * w->so;
+        for (int64_t k = 0; k < 2 * s.k; ++k) {
+            int64_t tap = k / s.icg;
+            const float *row =
+                from + k % s.icg * w->si + tap / p->kw * w->sky + tap % p->kw * w->skx;
+            uint16_t *lane = to + k / 2 * 2 * width + k % 2;
+            for (int64_t o = 0; o < width; ++o)
+                lane[2 * o] = k < n_k && o < n ? dot_round(row[o * w->so]) : 0;
+        }
+        to += 2 * s.k * width;
+    }
+}
+
+/* ---- the register tile ------------------------------------------------------------------------
+ */
+
+typedef struct dot_tile {
+    const uint16_t *const *rows; /* [tap][mr]: where row i of A starts for each tap */
+    int64_t taps, k, offset;     /* k: pairs of a tap; offset is added to every row pointer */
+    const uint16_t *b;           /* [tap][k][nv * VW][2] */
+    const float *bias;           /* nv * VW */
+    const void *residual;        /* or NULL */
+    int64_t ldr;
+    void *y;
+    int64_t ldy, n; /* n columns are stored */
+    bool is_f32;    /* y and the residual are */
+    float lo, hi;
+    hone_act act;
+    float a1, b1;
+} dot_tile;
+
+typedef void dot_tile_fn(const dot_tile *t);
+typedef uint32_t __attribute__((may_alias, aligned(2))) dot_pair;
+
+/* acc[v] += pair * w[v] for the vectors of one row. One block of assembly: the compiler spills sums
+ * when it schedules the intrinsics. */
+DN_INLINE void dot_row(int nv, const uint16_t *a, const __m512i *w, vf *acc) {
+    const dot_pair *pair = (const dot_pair *)(const void *)a;
+#define DOT(a, w, y) "vdpbf16ps " a "%{1to16%}, " w ", " y "\n\t"
+    if (nv == 4)
+        __asm__(DOT("%4", "%5", "%0") DOT("%4", "%6", "%1") DOT("%4", "%7", "%2")
+                    DOT("%4", "%8", "%3")
+                : "+v"(acc[0]), "+v"(acc[1]), "+v"(acc[2]), "+v"(acc[3])
+                : "m"(*pair), "v"(w[0]), "v"(w[1]), "v"(w[2]), "v"(w[3]));
+    else if (nv == 3)
+        __asm__(DOT("%3", "%4", "%0") DOT("%3", "%5", "%1") DOT("%3", "%6", "%2")
+                : "+v"(acc[0]), "+v"(acc[1]), "+v"(acc[2])
+                : "m"(*pair), "v"(w[0]), "v"(w[1]), "v"(w[2]));
+    else if (nv == 2)
+        __asm__(DOT("%2", "%3", "%0") DOT("%2", "%4", "%1")
+                : "+v"(acc[0]), "+v"(acc[1])
+                : "m"(*pair), "v"(w[0]), "v"(w[1]));
+    else
+        __asm__(DOT("%1", "%2", "%0") : "+v"(acc[0]) : "m"(*pair), "v"(w[0]));
+#undef DOT
+}
+
+DN_INLINE vf dot_load(const void *p, int64_t at, bool is_f32, int64_t n) {
+    if (is_f32)
+        return n >= VW ? vf_load((const float *)p + at) : vf_load_n((const float *)p + at, n);
+    return n >= VW ? vf_load_bf16((const uint16_t *)p + at)
+                   : vf_load_bf16_n((const uint16_t *)p + at, n);
+}
+
+DN_INLINE void dot_store(void *p, int64_t at, bool is_f32, int64_t n, vf v) {
+    if (is_f32 && n >= VW)
+        vf_store((float *)p + at, v);
+    else if (is_f32)
+        vf_store_n((float *)p + at, v, n);
+    else if (n >= VW)
+        vf_store_bf16((uint16_t *)p + at, v);
+    else
+        vf_store_bf16_n((uint16_t *)p + at, v, n);
+}
+
+/* Activations that need many registers run on sums put aside; a loop for each, so that its
+ * constants stay in registers. */
+typedef void dot_act_fn(const dot_tile *t, const vf *sums, int64_t row, int64_t nv);
+#define DOT_ACT(name, act)                                                                         \
+    static void dot_act_##name(const dot_tile *t, const vf *sums, int64_t row, int64_t nv) {       \
+        const vf a = vf_set1(t->a1), b = vf_set1(t->b1);                                           \
+        for (int64_t v = 0; v < nv; ++v)                                                           \
+            dot_store(t->y, row * t->ldy + v * VW, t->is_f32, t->n - v * VW,                       \
+                      dn_act1(act, sums[v], a, b));                                                \
+    }
+DOT_ACT(leaky, HONE_ACT_LEAKY)
+DOT_ACT(hard_sigmoid, HONE_ACT_HARD_SIGMOID)
+DOT_ACT(hard_swish, HONE_ACT_HARD_SWISH)
+DOT_ACT(sigmoid, HONE_ACT_SIGMOID)
+DOT_ACT(silu, HONE_ACT_SILU)
+DOT_ACT(tanh, HONE_ACT_TANH)
+DOT_ACT(gelu, HONE_ACT_GELU)
+DOT_ACT(gelu_tanh, HONE_ACT_GELU_TANH)
+#undef DOT_ACT
+static dot_act_fn *const dot_acts[HONE_ACT_COUNT] = {[HONE_ACT_LEAKY] = dot_act_leaky,
+                                                     [HONE_ACT_HARD_SIGMOID] = dot_act_hard_sigmoid,
+                                                     [HONE_ACT_HARD_SWISH] = dot_act_hard_swish,
+                                                     [HONE_ACT_SIGMOID] = dot_act_sigmoid,
+                                                     [HONE_ACT_SILU] = dot_act_silu,
+                                                     [HONE_ACT_TANH] = dot_act_tanh,
+                                                     [HONE_ACT_GELU] = dot_act_gelu,
+                                                     [HONE_ACT_GELU_TANH] = dot_act_gelu_tanh};
+
+DN_INLINE void dot_finish(int mr, int nv, const dot_tile *t, vf (*acc)[DOT_NV]) {
+    const vf lo = vf_set1(t->lo), hi = vf_set1(t->hi);
+#pragma GCC unroll 12
+    for (int i = 0; i < mr; ++i) {
+#pragma GCC unroll 4
+        for (int v = 0; v < nv; ++v) {
+            int64_t left = t->n - v * VW;
+            if (t->residual)
+                acc[i][v] =
+                    vf_add(acc[i][v], dot_load(t->residual, i * t->ldr + v * VW, t->is_f32, left));
+            acc[i][v] = vf_min(hi, vf_max(lo, acc[i][v]));
+            if (!dot_acts[t->act])
+                dot_store(t->y, i * t->ldy + v * VW, t->is_f32, left, acc[i][v]);
+        }
+    }
+    if (!dot_acts[t->act])
+        return;
+    vf sums[DOT_MR_MAX][DOT_NV];
+#pragma GCC unroll 12
+    for (int i = 0; i < mr; ++i) {
+#pragma GCC unroll 4
+        for (int v = 0; v < nv; ++v)
+            sums[i][v] = acc[i][v];
+    }
+    for (int i = 0; i < mr; ++i)
+        dot_acts[t->act](t, sums[i], i, nv);
+}
+
+DN_INLINE void dot_tile_run(int mr, int nv, const dot_tile *t) {
+    vf acc[DOT_MR_MAX][DOT_NV];
+    const uint16_t *b = t->b;
+    const int64_t n_k = 2 * t->k;
+#pragma GCC unroll 12
+    for (int i = 0; i < mr; ++i) {
+#pragma GCC unroll 4
+        for (int v = 0; v < nv; ++v)
+            acc[i][v] = vf_load(t->bias + v * VW);
+    }
+    for (int64_t tap = 0; tap < t->taps; ++tap) {
+        const uint16_t *a[DOT_MR_MAX];
+#pragma GCC unroll 12
+        for (int i = 0; i < mr; ++i)
+            a[i] = t->rows[tap * mr + i] + t->offset;
+        for (int64_t k = 0; k < n_k; k += 2, b += 2 * nv * VW) {
+            __m512i w[DOT_NV];
+#pragma GCC unroll 4
+            for (int v = 0; v < nv; ++v)
+                w[v] = _mm512_loadu_si512(b + 2 * v * VW);
+#pragma GCC unroll 12
+            for (int i = 0; i < mr; ++i)
+                dot_row(nv, a[i] + k, w, acc[i]);
+        }
+    }
+    dot_finish(mr, nv, t, acc);
+}
+
+#define TILE(mr, nv)                                                                               \
+    static void dot_tile_##mr##_##nv(const dot_tile *t) {                                          \
+        dot_tile_run(mr, nv, t);                                                                   \
+    }
+#define TILES_6(nv)  TILE(1, nv) TILE(2, nv) TILE(3, nv) TILE(4, nv) TILE(5, nv) TILE(6, nv)
+#define TILES_8(nv)  TILES_6(nv) TILE(7, nv) TILE(8, nv)
+#define TILES_12(nv) TILES_8(nv) TILE(9, nv) TILE(10, nv) TILE(11, nv) TILE(12, nv)
+TILES_12(1)
+TILES_12(2)
+TILES_8(3)
+TILES_6(4)
+#undef TILE
+#define ROW(mr, nv) [mr] = dot_tile_##mr##_##nv
+#define ROW_6(nv)   ROW(1, nv), ROW(2, nv), ROW(3, nv), ROW(4, nv), ROW(5, nv), ROW(6, nv)
+#define ROW_8(nv)   ROW_6(nv), ROW(7, nv), ROW(8, nv)
+#define ROW_12(nv)  ROW_8(nv), ROW(9, nv), ROW(10, nv), ROW(11, nv), ROW(12, nv)
+static dot_tile_fn *const dot_tiles[DOT_NV + 1][DOT_MR_MAX + 1] = {
+    [1] = {ROW_12(1)}, [2] = {ROW_12(2)}, [3] = {ROW_8(3)}, [4] = {ROW_6(4)}};
+#undef ROW
+
+/* ---- rows of A --------------------------------------------------------------------------------
+ */
+
+/* Scratch of a task: pointers to rows, [row][tap]; those of the tile at hand, [tap][row]; a row of
+ * zeros, or gathered rows. */
+static int64_t dot_pointer_bytes(const dot_shape *s) {
+    int64_t taps = s->is_gathered ? 1 : s->taps;
+    return dn_round((s->mb + DOT_MR_MAX) * taps * (int64_t)sizeof(uint16_t *), 64);
+}
+
+static size_t dot_scratch_bytes(const hone_conv *p) {
+    dot_shape s = dot_shape_of(p);
+    int64_t elements = s.is_gathered ? s.mb * 2 * s.k : p->ic;
+    return (size_t)(dot_pointer_bytes(&s) + 2 * elements);
+}
+
+/* n elements of x from `at` on as BF16. */
+static void dot_fetch(const hone_conv *p, const void *x, int64_t at, int64_t n, uint16_t *to) {
+    if (p->x_storage == HONE_STORAGE_BF16) {
+        const uint16_t *from = (const uint16_t *)x + at;
+        if (n <= 8) {
+            for (int64_t i = 0; i < n; ++i)
+                to[i] = from[i];
+        } else {
+            memcpy(to, from, (size_t)n * sizeof *to);
+        }
+        return;
+    }
+    const float *from = (const float *)x + at;
+    int64_t i = 0;
+    for (; i + VW <= n; i += VW)
+        vf_store_bf16(to + i, vf_load(from + i));
+    if (i < n)
+        vf_store_bf16_n(to + i, vf_load_n(from + i, n - i), n - i);
+}
+
+/* The pixel of x under each tap: element index, -1 in the padding. */
+typedef struct dot_window {
+    const hone_conv *p;
+    int64_t in, y0, x0;
+} dot_window;
+
+static dot_window dot_window_of(const hone_conv *p, int64_t m) {
+    int64_t ox = m % p->ow, oy = m / p->ow % p->oh;
+    return (dot_window){p, m / p->ow / p->oh, oy * p->sh - p->pt, ox * p->sw - p->pl};
+}
+
+static int64_t dot_row_at(const dot_window *w, int64_t ky) {
+    int64_t iy = w->y0 + ky * w->p->dh;
+    return iy >= 0 && iy < w->p->ih ? (w->in * w->p->ih + iy) * w->p->iw : -1;
+}
+
+static int64_t dot_pixel_at(const dot_window *w, int64_t row, int64_t kx) {
+    int64_t ix = w->x0 + kx * w->p->dw;
+    return row >= 0 && ix >= 0 && ix < w->p->iw ? (row + ix) * w->p->ldx : -1;
+}
+
+/* The taps of output pixel m, one after the other, and zeros up to an even number. */
+static void dot_gather(const hone_conv *p, const void *x, int64_t m, uint16_t *to) {
+    const dot_window w = dot_window_of(p, m);
+    const bool is_run = p->dw == 1 && p->ldx == p->ic && w.x0 >= 0 && w.x0 + p->kw <= p->iw;
+    const int64_t n = p->kw * p->ic;
+    for (int64_t ky = 0; ky < p->kh; ++ky, to += n) {
+        int64_t row = dot_row_at(&w, ky);
+        if (row < 0) {
+            memset(to, 0, (size_t)n * sizeof *to);
+        } else if (is_run) {
+            dot_fetch(p, x, (row + w.x0) * p->ldx, n, to);
+        } else {
+            for (int64_t kx = 0; kx < p->kw; ++kx) {
+                int64_t at = dot_pixel_at(&w, row, kx);
+                if (at >= 0)
+                    dot_fetch(p, x, at, p->ic, to + kx * p->ic);
+                else
+                    memset(to + kx * p->ic, 0, (size_t)p->ic * sizeof *to);
+            }
+        }
+    }
+    if (p->kh * n % 2)
+        *to = 0;
+}
+
+/* Pointers of the block's rows: to[row * taps + tap]. */
+static void dot_rows(const hone_conv *p, const dot_shape *s, const void *x, int64_t first,
+                     int64_t rows, const uint16_t **to, uint16_t *room) {
+    const uint16_t *from = x;
+    if (!s->is_gathered)
+        memset(room, 0, (size_t)p->ic * sizeof *room);
+    for (int64_t m = 0; m < rows; ++m) {
+        if (s->is_gathered) {
+            uint16_t *row = room + m * 2 * s->k;
+            dot_gather(p, x, first + m, row);
+            *to++ = row;
+        } else if (s->is_plain) {
+            *to++ = from + (first + m) * p->ldx;
+        } else {
+            const dot_window w = dot_window_of(p, first + m);
+            for (int64_t ky = 0; ky < p->kh; ++ky) {
+                int64_t row = dot_row_at(&w, ky);
+                for (int64_t kx = 0; kx < p->kw; ++kx) {
+                    int64_t at = dot_pixel_at(&w, row, kx);
+                    *to++ = at >= 0 ? from + at : room;
+                }
+            }
+        }
+    }
+}
+
+/* ---- the product ------------------------------------------------------------------------------
+ */
+
+/* Rows [0, rows) of one panel. */
+static void dot_panel(const hone_conv *p, const dot_shape *s, const uint16_t *const *pointers,
+                      const uint16_t **tile_rows, int64_t rows, dot_tile *t, int64_t y_size) {
+    const int64_t nv = dn_ceil(t->n, VW), tiles = dn_ceil(rows, dot_mr[nv]);
+    const char *residual = t->residual;
+    char *y = t->y;
+    for (int64_t i = 0; i < tiles; ++i) {
+        int64_t from = rows * i / tiles, mr = rows * (i + 1) / tiles - from;
+        const uint16_t *const *own = pointers + from * t->taps;
+        t->rows = own;
+        if (t->taps > 1) {
+            for (int64_t tap = 0; tap < t->taps; ++tap) {
+                for (int64_t r = 0; r < mr; ++r)
+                    tile_rows[tap * mr + r] = own[r * t->taps + tap];
+            }
+            t->rows = tile_rows;
+        }
+        t->y = y + from * p->ldy * y_size;
+        t->residual = residual ? residual + from * p->ldr * y_size : NULL;
+        dot_tiles[nv][mr](t);
+    }
+    (void)s;
+}
+
+static void dot_run(const hone_conv *p, const hone_conv_args *args, int64_t task, void *scratch) {
+    const dot_shape s = dot_shape_of(p);
+    const int64_t bm = task / s.n_nb, bn = task % s.n_nb, units = s.panels * p->groups;
+    const int64_t first = s.m * bm / s.n_mb, rows = s.m * (bm + 1) / s.n_mb - first;
+    const int64_t y_size = p->y_storage == HONE_STORAGE_F32 ? 4 : 2;
+    const uint16_t **pointers = scratch;
+    const uint16_t *packed = (const uint16_t *)(const void *)(args->packed + p->groups * s.cols);
+    dot_tile t = {.taps = s.is_gathered ? 1 : s.taps,
+                  .ldr = p->ldr,
+                  .ldy = p->ldy,
+                  .is_f32 = p->y_storage == HONE_STORAGE_F32};
+    dn_tile act = {0};
+    dn_tile_act(&act, p);
+    t.lo = act.lo;
+    t.hi = act.hi;
+    t.act = p->act;
+    t.a1 = act.a1;
+    t.b1 = act.b1;
+    t.k = s.k / t.taps;
+    dot_rows(p, &s, args->x, first, rows, pointers,
+             (uint16_t *)(void *)((char *)scratch + dot_pointer_bytes(&s)));
+    for (int64_t u = units * bn / s.n_nb; u < units * (bn + 1) / s.n_nb; ++u) {
+        int64_t g = u / s.panels, col = u % s.panels * DOT_NR;
+        int64_t at = first * p->ldy + g * s.ocg + col, r_at = first * p->ldr + g * s.ocg + col;
+        t.offset = g * s.icg;
+        t.n = dn_min(DOT_NR, s.ocg - col);
+        t.bias = args->packed + g * s.cols + col;
+        t.b = packed + (g * s.cols + col) * 2 * s.k;
+        t.y = (char *)args->y + at * y_size;
+        t.residual = p->has_residual ? (const char *)args->residual + r_at * y_size : NULL;
+        dot_panel(p, &s, pointers, pointers + s.mb * t.taps, rows, &t, y_size);
+    }
+}
+
+static int64_t dot_n_tasks(const hone_conv *p) {
+    dot_shape s = dot_shape_of(p);
+    return s.n_mb * s.n_nb;
+}
+
+const hone_conv_kernel DN_NAME(dot) = {
+    .name = DN_TEXT("dot"),
+    .isa = DN_ISA,
+    .storages = HONE_CONV_MIXED,
+    .is_exact = true,
+    .supports = dot_supports,
+    .packed_bytes = dot_packed_bytes,
+    .pack = dot_pack,
+    .scratch_bytes = dot_scratch_bytes,
+    .n_tasks = dot_n_tasks,
+    .run = dot_run,
+};
