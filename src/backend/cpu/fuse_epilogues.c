@@ -71,11 +71,12 @@ static bool read_act(const hone_node *n, hone_act *act, float *a, float *b) {
 /* ---- bias and residual ------------------------------------------------------------------------
  */
 
-/* A constant that adds one number to each output channel: [oc] or [1, ..., oc]. */
-static bool is_channel_constant(const hone_value *v, int64_t channels) {
+/* A constant that gives one number to each output channel, [oc] or [1, ..., oc], and does not widen
+ * the output. */
+static bool is_channel_constant(const hone_value *v, const hone_node *n, int64_t channels) {
     const hone_tensor *t = v->constant;
     return t && t->dtype == HONE_DTYPE_F32 && t->rank >= 1 && t->dims[t->rank - 1] == channels &&
-           hone_tensor_count(t) == channels;
+           hone_tensor_count(t) == channels && t->rank <= n->out[0]->type.rank;
 }
 
 static hone_status add_bias(fuser *f, hone_node *n, const hone_value *more, int64_t channels) {
@@ -168,8 +169,7 @@ static hone_status fuse_user(fuser *f, int position, int user_position, bool *fu
         *fused = true;
     } else if (strcmp(user->op_name, "Mul") == 0) {
         const hone_value *other = user->in[user->in[0] == n->out[0]];
-        if (!n->in[HONE_IN_RESIDUAL] && is_channel_constant(other, channels) &&
-            same_dims(&user->out[0]->type, &n->out[0]->type)) {
+        if (!n->in[HONE_IN_RESIDUAL] && is_channel_constant(other, n, channels)) {
             HONE_TRY(scale_weights(f, n, other, channels));
             *fused = true;
         }
@@ -177,8 +177,7 @@ static hone_status fuse_user(fuser *f, int position, int user_position, bool *fu
         hone_value *other = user->in[user->in[0] == n->out[0]];
         if (other == n->out[0])
             return HONE_OK;
-        if (is_channel_constant(other, channels) &&
-            same_dims(&user->out[0]->type, &n->out[0]->type)) {
+        if (is_channel_constant(other, n, channels)) {
             HONE_TRY(add_bias(f, n, other, channels));
             *fused = true;
         } else if (!n->in[HONE_IN_RESIDUAL] && same_dims(&other->type, &n->out[0]->type)) {

@@ -86,17 +86,16 @@ static void tr_block(int size, const char *x, int64_t in, char *y, int64_t out, 
 static void tr_task(const hone_transpose *t, const char *x, char *y, int64_t task) {
     int last = t->rank - 1, unit = t->unit;
     int64_t in = 0, out = 0, n_i = 1, n_j = t->dims[last];
-    if (unit != last) {
-        int64_t n = (t->dims[last] + HONE_TRANSPOSE_TILE_J - 1) / HONE_TRANSPOSE_TILE_J;
-        int64_t j = task % n * HONE_TRANSPOSE_TILE_J;
-        task /= n;
-        n_j = t->dims[last] - j < HONE_TRANSPOSE_TILE_J ? t->dims[last] - j : HONE_TRANSPOSE_TILE_J;
-        in = j * t->strides[last];
-        out = j;
-    }
+    int64_t n = (t->dims[last] + HONE_TRANSPOSE_TILE_J - 1) / HONE_TRANSPOSE_TILE_J;
+    int64_t j = task % n * HONE_TRANSPOSE_TILE_J;
+    task /= n;
+    n_j = n_j - j < HONE_TRANSPOSE_TILE_J ? n_j - j : HONE_TRANSPOSE_TILE_J;
+    in = j * t->strides[last];
+    out = j;
     for (int d = last - 1; d >= 0; --d) {
         int64_t tile = d == unit ? HONE_TRANSPOSE_TILE_I : 1;
-        int64_t n = (t->dims[d] + tile - 1) / tile, at = task % n * tile;
+        n = (t->dims[d] + tile - 1) / tile;
+        int64_t at = task % n * tile;
         task /= n;
         in += at * t->strides[d];
         out += at * t->out_strides[d];
@@ -105,14 +104,36 @@ static void tr_task(const hone_transpose *t, const char *x, char *y, int64_t tas
     }
     x += in * t->size;
     y += out * t->size;
-    if (unit == last)
-        memcpy(y, x, (size_t)(n_j * t->size));
-    else
-        tr_block(t->size, x, t->strides[last], y, t->out_strides[unit], n_i, n_j);
+    tr_block(t->size, x, t->strides[last], y, t->out_strides[unit], n_i, n_j);
+}
+
+/* Rows that stay whole: a walk over the input by strides. */
+static void tr_rows(const hone_transpose *t, const char *x, char *y, int64_t begin, int64_t end) {
+    int last = t->rank - 1;
+    int64_t at[HONE_TRANSPOSE_MAX_RANK], in = 0, rest = begin, bytes = t->dims[last] * t->size;
+    for (int d = last - 1; d >= 0; --d) {
+        at[d] = rest % t->dims[d];
+        rest /= t->dims[d];
+        in += at[d] * t->strides[d];
+    }
+    for (int64_t row = begin; row < end; ++row) {
+        memcpy(y + row * bytes, x + in * t->size, (size_t)bytes);
+        for (int d = last - 1; d >= 0; --d) {
+            in += t->strides[d];
+            if (++at[d] < t->dims[d])
+                break;
+            in -= t->dims[d] * t->strides[d];
+            at[d] = 0;
+        }
+    }
 }
 
 static void transpose_run(const hone_transpose *t, const void *x, void *y, int64_t begin,
                           int64_t end) {
+    if (t->unit == t->rank - 1) {
+        tr_rows(t, x, y, begin, end);
+        return;
+    }
     for (int64_t task = begin; task < end; ++task)
         tr_task(t, x, y, task);
 }
