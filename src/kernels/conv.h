@@ -29,7 +29,7 @@ typedef enum hone_act {
     HONE_ACT_COUNT
 } hone_act;
 
-typedef enum hone_storage { HONE_STORAGE_F32, HONE_STORAGE_BF16 } hone_storage;
+typedef enum hone_elem { HONE_ELEM_F32, HONE_ELEM_BF16 } hone_elem;
 
 typedef struct hone_conv {
     int64_t n, ih, iw, ic, oh, ow, oc, groups;
@@ -39,7 +39,7 @@ typedef struct hone_conv {
     hone_act act;
     float a, b; /* of act */
     bool has_residual;
-    hone_storage x_storage, y_storage; /* of y and the residual */
+    hone_elem x_storage, y_storage; /* of y and the residual */
 } hone_conv;
 
 typedef struct hone_conv_args {

@@ -41,21 +41,21 @@ static void *aligned(size_t bytes) {
 /* Data of either storage. */
 typedef struct array {
     void *data;
-    hone_storage storage;
+    hone_elem storage;
 } array;
 
 static float get(const array *a, int64_t i) {
-    return a->storage == HONE_STORAGE_F32 ? ((float *)a->data)[i]
+    return a->storage == HONE_ELEM_F32 ? ((float *)a->data)[i]
                                           : f32_of(((uint16_t *)a->data)[i]);
 }
 static void set(const array *a, int64_t i, float x) {
-    if (a->storage == HONE_STORAGE_F32)
+    if (a->storage == HONE_ELEM_F32)
         ((float *)a->data)[i] = x;
     else
         ((uint16_t *)a->data)[i] = bf16_of(x);
 }
 /* Pixels `ld` apart, n of them in use. */
-static array filled(hone_storage storage, int64_t pixels, int64_t ld, int64_t n) {
+static array filled(hone_elem storage, int64_t pixels, int64_t ld, int64_t n) {
     array a = {aligned((size_t)(pixels * ld + 64) * sizeof(float)), storage};
     for (int64_t i = 0; i < pixels * ld; ++i)
         set(&a, i, i % ld < n ? noise() : NAN);
@@ -143,7 +143,7 @@ static double expected(const problem *q, int64_t m, int64_t o) {
  * the FP32 sum. */
 static double bound(const hone_conv_kernel *k, const hone_conv *p, double y) {
     double sum = 2e-6 + 2e-7 * sqrt((double)(p->kh * p->kw * p->ic));
-    double stored = p->y_storage == HONE_STORAGE_F32 ? 0 : 0x1p-8 * 1.01;
+    double stored = p->y_storage == HONE_ELEM_F32 ? 0 : 0x1p-8 * 1.01;
     return stored * fabs(y) + (p->act > HONE_ACT_CLIP ? stored * (fabs(y) + 1) : 0) +
            sum * (k->is_exact ? 1 : 5);
 }
@@ -183,7 +183,7 @@ static void check_kernel(const hone_conv_kernel *k, problem *q) {
         is_clean = is_clean && (float)y == get(&again, i);
         if (i % p->ldy >= p->oc || i / p->ldy >= m) {
             is_clean = is_clean && (float)y == f32_of(bf16_of(-12345.0f)) +
-                                                   (p->y_storage == HONE_STORAGE_F32
+                                                   (p->y_storage == HONE_ELEM_F32
                                                         ? -12345.0f - f32_of(bf16_of(-12345.0f))
                                                         : 0.0f);
             continue;
@@ -206,8 +206,8 @@ static void check(const hone_conv *problem_of) {
     const hone_conv_kernel *const *k = hone_conv_kernels(&n);
     for (int s = 1; s < 4; ++s) {
         hone_conv p = *problem_of;
-        p.x_storage = s & 1 ? HONE_STORAGE_BF16 : HONE_STORAGE_F32;
-        p.y_storage = s & 2 ? HONE_STORAGE_BF16 : HONE_STORAGE_F32;
+        p.x_storage = s & 1 ? HONE_ELEM_BF16 : HONE_ELEM_F32;
+        p.y_storage = s & 2 ? HONE_ELEM_BF16 : HONE_ELEM_F32;
         CHECK(hone_conv_check(&p, NULL) == HONE_OK);
         problem q = make(&p);
         for (int i = 0; i < n; ++i) {
@@ -276,7 +276,7 @@ static void bench(const hone_conv *base, const char *name) {
     const hone_conv_kernel *const *k = hone_conv_kernels(&n);
     for (int s = 0; s < 2; ++s) {
         hone_conv p = *base;
-        p.x_storage = p.y_storage = s ? HONE_STORAGE_BF16 : HONE_STORAGE_F32;
+        p.x_storage = p.y_storage = s ? HONE_ELEM_BF16 : HONE_ELEM_F32;
         problem q = make(&p);
         for (int i = 0; i < n; ++i) {
             if (hone_conv_refusal(k[i], &p) || k[i]->isa < HONE_ISA_AVX512)

@@ -26,7 +26,7 @@ static dot_shape dot_shape_of(const hone_conv *p) {
     s.cols = dn_round(s.ocg, VW);
     s.panels = dn_ceil(s.ocg, DOT_NR);
     bool is_narrow = s.taps > 1 && s.icg <= 8;
-    s.is_gathered = p->x_storage == HONE_STORAGE_F32 || s.icg % 2 || (is_narrow && p->groups == 1);
+    s.is_gathered = p->x_storage == HONE_ELEM_F32 || s.icg % 2 || (is_narrow && p->groups == 1);
     s.is_plain = s.taps == 1 && p->sh == 1 && p->sw == 1 && p->pt == 0 && p->pl == 0 &&
                  p->ih == p->oh && p->iw == p->ow;
     /* Rows of a block stay in L2 while the panels stream past. */
@@ -44,7 +44,7 @@ static dot_shape dot_shape_of(const hone_conv *p) {
 }
 
 static const char *dot_supports(const hone_conv *p) {
-    if (p->groups > 1 && (p->x_storage == HONE_STORAGE_F32 || p->ic / p->groups % 2))
+    if (p->groups > 1 && (p->x_storage == HONE_ELEM_F32 || p->ic / p->groups % 2))
         return "groups whose channels would have to be gathered";
     return NULL;
 }
@@ -271,7 +271,7 @@ static size_t dot_scratch_bytes(const hone_conv *p) {
 
 /* n elements of x from `at` on as BF16. */
 static void dot_fetch(const hone_conv *p, const void *x, int64_t at, int64_t n, uint16_t *to) {
-    if (p->x_storage == HONE_STORAGE_BF16) {
+    if (p->x_storage == HONE_ELEM_BF16) {
         const uint16_t *from = (const uint16_t *)x + at;
         if (n <= 8) {
             for (int64_t i = 0; i < n; ++i)
@@ -392,13 +392,13 @@ static void dot_run(const hone_conv *p, const hone_conv_args *args, int64_t task
     const dot_shape s = dot_shape_of(p);
     const int64_t bm = task / s.n_nb, bn = task % s.n_nb, units = s.panels * p->groups;
     const int64_t first = s.m * bm / s.n_mb, rows = s.m * (bm + 1) / s.n_mb - first;
-    const int64_t y_size = p->y_storage == HONE_STORAGE_F32 ? 4 : 2;
+    const int64_t y_size = p->y_storage == HONE_ELEM_F32 ? 4 : 2;
     const uint16_t **pointers = scratch;
     const uint16_t *packed = (const uint16_t *)(const void *)(args->packed + p->groups * s.cols);
     dot_tile t = {.taps = s.is_gathered ? 1 : s.taps,
                   .ldr = p->ldr,
                   .ldy = p->ldy,
-                  .is_f32 = p->y_storage == HONE_STORAGE_F32};
+                  .is_f32 = p->y_storage == HONE_ELEM_F32};
     dn_tile act = {0};
     dn_tile_act(&act, p);
     t.lo = act.lo;
