@@ -112,15 +112,26 @@ DN_INLINE void dn_tile_store(int mr, int nv, const dn_tile *t, vf (*acc)[DN_NV])
 #endif
 }
 
-DN_INLINE void dn_tile_run(int mr, int nv, const dn_tile *t) {
+/* is_half: only the first VH columns of the last vector count. */
+DN_INLINE void dn_tile_run(int mr, int nv, bool is_half, const dn_tile *t) {
     vf acc[DN_MR_MAX][DN_NV];
     const float *b = t->b;
     const int64_t n_k = t->k;
+#if VH
+    vh half[DN_MR_MAX];
+    const int full = nv - is_half;
+#else
+    const int full = nv;
+    (void)is_half;
+#endif
 #pragma GCC unroll 8
     for (int i = 0; i < mr; ++i) {
 #pragma GCC unroll 4
         for (int v = 0; v < nv; ++v)
             acc[i][v] = t->bias ? vf_load(t->bias + v * VW) : vf_set1(0.0f);
+#if VH
+        half[i] = vf_low(acc[i][nv - 1]);
+#endif
     }
     for (int64_t tap = 0; tap < t->taps; ++tap) {
         const float *a[DN_MR_MAX];
@@ -130,24 +141,49 @@ DN_INLINE void dn_tile_run(int mr, int nv, const dn_tile *t) {
         for (int64_t k = 0; k < n_k; ++k, b += nv * VW) {
             vf w[DN_NV];
 #pragma GCC unroll 4
-            for (int v = 0; v < nv; ++v)
+            for (int v = 0; v < full; ++v)
                 w[v] = vf_load(b + v * VW);
 #pragma GCC unroll 8
             for (int i = 0; i < mr; ++i) {
                 vf s = vf_set1(a[i][k]);
 #pragma GCC unroll 4
-                for (int v = 0; v < nv; ++v)
+                for (int v = 0; v < full; ++v)
                     acc[i][v] = vf_fma(s, w[v], acc[i][v]);
+#if VH
+                if (is_half)
+                    half[i] = vh_fma(vf_low(s), vh_load(b + full * VW), half[i]);
+#endif
             }
         }
     }
+#if VH
+#pragma GCC unroll 8
+    for (int i = 0; i < mr && is_half; ++i)
+        acc[i][full] = vf_widen(half[i]);
+#endif
     dn_tile_store(mr, nv, t, acc);
 }
 
+#if VH
+enum { DN_HALF = VH };
 #define TILE(mr, nv)                                                                               \
     static void dn_tile_##mr##_##nv(const dn_tile *t) {                                            \
-        dn_tile_run(mr, nv, t);                                                                    \
+        dn_tile_run(mr, nv, false, t);                                                             \
+    }                                                                                              \
+    static void dn_half_##mr##_##nv(const dn_tile *t) {                                            \
+        dn_tile_run(mr, nv, true, t);                                                              \
     }
+#define PAIR(mr, nv)                                                                               \
+    { dn_tile_##mr##_##nv, dn_half_##mr##_##nv }
+#else
+enum { DN_HALF = 0 };
+#define TILE(mr, nv)                                                                               \
+    static void dn_tile_##mr##_##nv(const dn_tile *t) {                                            \
+        dn_tile_run(mr, nv, false, t);                                                             \
+    }
+#define PAIR(mr, nv)                                                                               \
+    { dn_tile_##mr##_##nv, NULL }
+#endif
 #define TILES(mr) TILE(mr, 1) TILE(mr, 2)
 TILES(1)
 TILES(2)
@@ -167,20 +203,27 @@ WIDE(5)
 WIDE(6)
 #undef WIDE
 #define ROW(mr)                                                                                    \
-    { dn_tile_##mr##_1, dn_tile_##mr##_2, dn_tile_##mr##_3, dn_tile_##mr##_4 }
-#define ROW_THIN(mr)                                                                               \
-    { dn_tile_##mr##_1, dn_tile_##mr##_2, NULL, NULL }
+    { PAIR(mr, 1), PAIR(mr, 2), PAIR(mr, 3), PAIR(mr, 4) }
 #else
 #define ROW(mr)                                                                                    \
-    { dn_tile_##mr##_1, dn_tile_##mr##_2 }
-#define ROW_THIN(mr) ROW(mr)
+    { PAIR(mr, 1), PAIR(mr, 2) }
 #endif
-static dn_tile_fn *const dn_tiles[DN_MR_MAX][DN_NV] = {ROW(1), ROW(2), ROW(3),      ROW(4),
-                                                       ROW(5), ROW(6), ROW_THIN(7), ROW_THIN(8)};
+#define ROW_THIN(mr)                                                                               \
+    { PAIR(mr, 1), PAIR(mr, 2) }
+/* [rows - 1][vectors - 1][is_half] */
+static dn_tile_fn *const dn_tiles[DN_MR_MAX][DN_NV][2] = {ROW(1), ROW(2), ROW(3),      ROW(4),
+                                                          ROW(5), ROW(6), ROW_THIN(7), ROW_THIN(8)};
 #undef TILE
+#undef PAIR
 #undef TILES
 #undef ROW
 #undef ROW_THIN
+
+/* For n columns, the bias and b of which are padded to VW. */
+static inline dn_tile_fn *dn_tile_for(int64_t mr, int64_t n) {
+    int64_t nv = dn_ceil(n, VW);
+    return dn_tiles[mr - 1][nv - 1][n - (nv - 1) * VW <= DN_HALF];
+}
 
 /* Epilogue fields from the problem. */
 static void dn_tile_act(dn_tile *t, const hone_conv *p) {
