@@ -117,6 +117,18 @@ hone_status hone_infer_lowered_recurrent(hone_infer_ctx *c) {
     return HONE_OK;
 }
 
+/* Its operands are views of the inputs: src/backend/cpu/lower_attention.c. */
+hone_status hone_infer_lowered_attention(hone_infer_ctx *c) {
+    const int64_t *dims;
+    int rank = hone_attr_ints(c->node, "y_dims", &dims);
+    for (int i = 0; i < rank; ++i) {
+        if (dims[i] < 0 || rank > HONE_MAX_RANK)
+            return hone_infer_fail(c, HONE_E_FORMAT, "the output's shape is damaged");
+    }
+    hone_infer_set(c, 0, HONE_DTYPE_F32, rank, dims);
+    return HONE_OK;
+}
+
 hone_status hone_ref_lowered(hone_op_ctx *c) {
     return hone_op_fail(
         c, HONE_E_VERSION,

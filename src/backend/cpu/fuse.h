@@ -5,6 +5,9 @@
 #include "backend/cpu/lower.h"
 #include "backend/cpu/tune.h"
 
+/** Attention of static shape becomes hone.Attention, which reads and writes through strides. Comes
+ * first: works on the canonical graph. */
+HONE_NODISCARD hone_status hone_cpu_lower_attention(hone_graph *g, hone_error *err);
 /** MatMul and Gemm with constant weights become hone.Gemm. */
 HONE_NODISCARD hone_status hone_cpu_lower_gemm(hone_graph *g, hone_error *err);
 /** LSTM and GRU with constant weights become hone.Gemm and hone.Recurrent. */

@@ -8,6 +8,7 @@ enum { IN_Q, IN_K, IN_V, IN_MASK, IN_PAST_K, IN_PAST_V, IN_LENGTHS };
 
 typedef struct attention_state {
     hone_attention p;
+    int64_t offset[3]; /* of q, k and v in what they are views of */
     int64_t n_tasks;
     size_t scratch_bytes; /* of one thread */
     hone_attention_fn *fn;
@@ -33,6 +34,50 @@ static bool split(const hone_type *t, int64_t heads, int64_t dims[4], int64_t at
     at[1] = dims[3];
     at[2] = t->dims[2];
     return true;
+}
+
+/* The same from a view attribute [offset, dims, strides]; false when it leaves the tensor. */
+static bool read_view(const hone_node *n, const char *name, const hone_type *t, int64_t dims[4],
+                      int64_t at[3], int64_t *offset) {
+    const int64_t *v;
+    if (hone_attr_ints(n, name, &v) != 8 || v[0] < 0)
+        return false;
+    memcpy(dims, v + 1, 4 * sizeof *dims);
+    memcpy(at, v + 5, 3 * sizeof *at);
+    int64_t end = v[0];
+    for (int i = 0; i < 4; ++i) {
+        int64_t step = i < 3 ? at[i] : 1, reach;
+        if (dims[i] < 1 || step < 0 || __builtin_mul_overflow(dims[i] - 1, step, &reach) ||
+            __builtin_add_overflow(end, reach, &end))
+            return false;
+    }
+    *offset = v[0];
+    return end < hone_count(t);
+}
+
+/* Where the operands lie: views of the inputs, or the inputs. */
+static hone_status read_operands(hone_prepare_ctx *c, attention_state *s, int64_t dims[4][4]) {
+    static const char *const names[] = {"q_view", "k_view", "v_view", "y_view"};
+    const hone_node *n = c->node;
+    hone_attention *p = &s->p;
+    int64_t *at[4] = {p->q_at, p->k_at, p->v_at, p->y_at}, none;
+    const hone_type *t[4] = {&c->in[IN_Q], &c->in[IN_K], &c->in[IN_V], &c->out[0]};
+    int64_t q_heads = hone_attr_int(n, "q_num_heads", 0),
+            kv_heads = hone_attr_int(n, "kv_num_heads", 0);
+    bool is_lowered = strcmp(n->domain, "hone") == 0, ok = true;
+    for (int i = 0; i < 4; ++i) {
+        int64_t heads = i == 0 || i == 3 ? q_heads : kv_heads;
+        ok = ok && (is_lowered ? read_view(n, names[i], t[i], dims[i], at[i],
+                                           i < 3 ? &s->offset[i] : &none)
+                               : split(t[i], heads, dims[i], at[i]));
+    }
+    HONE_REJECT_IF(!ok && !is_lowered, "the inputs' shapes");
+    const int64_t *q = dims[0], *k = dims[1], *v = dims[2], *y = dims[3];
+    if (!ok || (is_lowered && (q[0] != k[0] || q[0] != v[0] || k[1] != v[1] || k[1] < 1 ||
+                               q[1] % k[1] || q[3] != k[3] || k[2] != v[2] || y[0] != q[0] ||
+                               y[1] != q[1] || y[2] != q[2] || y[3] != v[3])))
+        return hone_fail(c->err, HONE_E_FORMAT, "the attention's views do not fit");
+    return HONE_OK;
 }
 
 static bool is_given(const hone_prepare_ctx *c, int i) {
@@ -64,7 +109,6 @@ static hone_status set_mask(hone_prepare_ctx *c, attention_state *s) {
 hone_status hone_prepare_attention(hone_prepare_ctx *c, void **state) {
     attention_state *s = HONE_NEW(c->arena, attention_state);
     const hone_node *n = c->node;
-    int64_t q[4], k[4], v[4];
     if (!s)
         return hone_fail(c->err, HONE_E_NOMEM, "no memory for a kernel");
     hone_attention *p = &s->p;
@@ -77,12 +121,9 @@ hone_status hone_prepare_attention(hone_prepare_ctx *c, void **state) {
         HONE_REJECT_IF(n->out[i], "more than one output");
     HONE_REJECT_IF(hone_attr_int(n, "softmax_precision", HONE_DTYPE_F32) != HONE_DTYPE_F32,
                    "softmax in another precision");
-    int64_t q_heads = hone_attr_int(n, "q_num_heads", 0),
-            kv_heads = hone_attr_int(n, "kv_num_heads", 0);
-    HONE_REJECT_IF(!split(&c->in[IN_Q], q_heads, q, p->q_at) ||
-                       !split(&c->in[IN_K], kv_heads, k, p->k_at) ||
-                       !split(&c->in[IN_V], kv_heads, v, p->v_at),
-                   "the inputs' shapes");
+    int64_t dims[4][4], *q = dims[0], *k = dims[1], *v = dims[2];
+    HONE_REJECT_IF(hone_count(&c->out[0]) == 0 || hone_count(&c->in[IN_K]) == 0, "empty");
+    HONE_TRY(read_operands(c, s, dims));
     *p = (hone_attention){
         .n_batch = q[0],
         .n_heads = q[1],
@@ -94,16 +135,13 @@ hone_status hone_prepare_attention(hone_prepare_ctx *c, void **state) {
         .q_at = {p->q_at[0], p->q_at[1], p->q_at[2]},
         .k_at = {p->k_at[0], p->k_at[1], p->k_at[2]},
         .v_at = {p->v_at[0], p->v_at[1], p->v_at[2]},
+        .y_at = {p->y_at[0], p->y_at[1], p->y_at[2]},
         .softcap = hone_attr_float(n, "softcap", 0),
         .causal = hone_attr_int(n, "is_causal", 0) != 0,
         .left = hone_attr_int(n, "left_window_size", -1),
         .right = hone_attr_int(n, "right_window_size", -1),
     };
     p->scale = hone_attr_float(n, "scale", 1.0f / sqrtf((float)q[3]));
-    HONE_REJECT_IF(hone_count(&c->out[0]) == 0 || k[2] == 0, "empty");
-    /* The result is laid out as the query is. */
-    int64_t y[4];
-    HONE_REJECT_IF(!split(&c->out[0], q_heads, y, p->y_at), "the output's shape");
     HONE_TRY(set_mask(c, s));
     s->fn = hone_vec()->attention;
     s->n_tasks = hone_attention_tasks(p);
@@ -126,9 +164,9 @@ static void attention_range(void *arg, int64_t begin, int64_t end, int worker) {
 hone_status hone_run_attention(hone_op_ctx *c) {
     attention_job j = {.s = *(const attention_state *)c->state};
     hone_attention *p = &j.s.p;
-    p->q = hone_in(c, IN_Q)->data;
-    p->k = hone_in(c, IN_K)->data;
-    p->v = hone_in(c, IN_V)->data;
+    p->q = (const float *)hone_in(c, IN_Q)->data + j.s.offset[0];
+    p->k = (const float *)hone_in(c, IN_K)->data + j.s.offset[1];
+    p->v = (const float *)hone_in(c, IN_V)->data + j.s.offset[2];
     p->y = hone_out(c, 0)->data;
     if (j.s.has_mask && j.s.is_mask_bool)
         p->mask_bool = hone_in(c, IN_MASK)->data;

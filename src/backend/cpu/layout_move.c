@@ -46,12 +46,29 @@ static void become(hone_layout *l, const hone_node *n, hone_value *twin) {
         hone_graph_replace_uses(l->g, n->out[0], twin);
 }
 
+/* Only axes of 1 change places: the same bytes. */
+static bool moves_ones(const hone_type *t, const int64_t *perm) {
+    int64_t last = -1;
+    for (int i = 0; i < t->rank; ++i) {
+        if (t->dims[perm[i]] <= 0 || (t->dims[perm[i]] != 1 && perm[i] < last))
+            return false;
+        last = t->dims[perm[i]] != 1 ? perm[i] : last;
+    }
+    return true;
+}
+
 static bool move_transpose(hone_layout *l, hone_node *n) {
     hone_value *x = n->in[0];
     int rank = x->type.rank;
     int64_t perm[HONE_MAX_RANK], seen[HONE_MAX_RANK];
     if (x->type.kind != HONE_KIND_TENSOR || rank < 3 || !read_perm(n, rank, perm))
         return false;
+    if (moves_ones(&x->type, perm) && n->out[0]->type.rank == rank &&
+        (!hone_layout_has_twin(l, x) || l->is_made[x->id])) {
+        hone_layout_need(l, x);
+        hone_layout_reshape(l, n, x, n->out[0]->type.dims, rank, n->out[0]);
+        return true;
+    }
     if (hone_layout_has_twin(l, x)) {
         for (int i = 0; i < rank; ++i)
             seen[i] = hone_layout_axis((int)perm[i], rank);

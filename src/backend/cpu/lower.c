@@ -28,6 +28,7 @@ static hone_status lower_graph(hone_graph *g, const hone_lower_options *options,
                 HONE_TRY(lower_graph(n->attrs[k].g, options, tuner, err));
         }
     }
+    HONE_TRY(hone_cpu_lower_attention(g, err));
     HONE_TRY(hone_cpu_layout(g, err));
     HONE_TRY(hone_cpu_lower_gemm(g, err));
     HONE_TRY(hone_cpu_lower_rnn(g, err));
