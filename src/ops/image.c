@@ -250,7 +250,7 @@ static const struct {
     {"P6", 0, 2, NULL, hone_image_pnm},
     {"II*\0", 0, 4, NULL, hone_image_tiff},
     {"MM\0*", 0, 4, NULL, hone_image_tiff},
-    {"\xff\xd8\xff", 0, 3, "JPEG", NULL},
+    {"\xff\xd8\xff", 0, 3, NULL, hone_image_jpeg},
     {"WEBP", 8, 4, "WebP", NULL},
     {"jP  ", 4, 4, "JPEG 2000", NULL},
     {"\xff\x4f\xff\x51", 0, 4, "JPEG 2000", NULL},
@@ -277,7 +277,7 @@ static hone_status decode(hone_op_ctx *c, const uint8_t *p, size_t n, hone_image
             continue;
         if (!formats[i].decode)
             return hone_op_fail(c, HONE_E_UNSUPPORTED,
-                                "%s images are not decoded; convert to PNG, BMP, PNM or TIFF",
+                                "%s images are not decoded; convert to JPEG, PNG, BMP, PNM or TIFF",
                                 formats[i].name);
         return formats[i].decode(c, p, n, out);
     }

@@ -14,6 +14,7 @@ typedef struct hone_image {
 
 /* HONE_E_FORMAT when the bytes are damaged, HONE_E_UNSUPPORTED for a variant that is not decoded;
  * the error is set for all but HONE_E_FORMAT. */
+hone_status hone_image_jpeg(hone_op_ctx *c, const uint8_t *p, size_t n, hone_image *out);
 hone_status hone_image_bmp(hone_op_ctx *c, const uint8_t *p, size_t n, hone_image *out);
 hone_status hone_image_pnm(hone_op_ctx *c, const uint8_t *p, size_t n, hone_image *out);
 hone_status hone_image_png(hone_op_ctx *c, const uint8_t *p, size_t n, hone_image *out);
