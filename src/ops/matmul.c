@@ -255,77 +255,118 @@ hone_status hone_ref_gemm(hone_op_ctx *c) {
 /* ---- integers ---------------------------------------------------------------------------------
  */
 
-/* Zero point of row (or column) i, counted over all batches: a scalar, a vector, or one for each
- * row of each batch. */
-static int64_t zero_at(const hone_tensor *t, int64_t i) {
-    if (!t)
-        return 0;
-    int64_t n = hone_tensor_count(t);
-    return n == 1 ? hone_load_i64(t->dtype, t->data, 0) : hone_load_i64(t->dtype, t->data, i % n);
-}
+/* A scale or zero point: one for the whole operand, one for each row of A or column of B, or also
+ * for each matrix: then it has the operand's rank and broadcasts along the batch. */
+typedef struct quant_param {
+    const hone_tensor *t; /* NULL: absent */
+    int64_t step;         /* between rows of A, columns of B */
+    int n;                /* dims of the batch */
+    const int64_t *dims;
+    int64_t stride[HONE_MAX_RANK];
+} quant_param;
 
-static double scale_at(const hone_tensor *t, int64_t i) {
-    int64_t n = hone_tensor_count(t);
-    return hone_load_f64(t->dtype, t->data, n == 1 ? 0 : i % n);
-}
-
-static hone_status check_vector(hone_op_ctx *c, const hone_tensor *t, int64_t n, int64_t n_batches,
-                                const char *what) {
-    int64_t count = t ? hone_tensor_count(t) : 1;
-    if (count == 1 || (count > 0 && (count == n || count == n * n_batches)))
+/* The matrix dims of such a parameter are [rows, 1] for A and [1, columns] for B. */
+static hone_status read_param(hone_op_ctx *c, int i, bool of_a, const matmul_job *j,
+                              quant_param *p) {
+    const hone_tensor *t = hone_in(c, i), *operand = of_a ? j->a : j->b;
+    int64_t size = of_a ? j->w.p.m : j->w.p.n;
+    *p = (quant_param){.t = t, .dims = j->out->dims};
+    if (!t || hone_tensor_count(t) == 1)
         return HONE_OK;
-    return hone_op_fail(c, HONE_E_SHAPE, "%s has %" PRId64 " elements, not 1 or %" PRId64, what,
-                        count, n);
+    p->n = j->out->rank - (j->a->rank > 1) - (j->b->rank > 1);
+    int batch = t->rank > 2 ? t->rank - 2 : 0;
+    int64_t own = t->rank ? t->dims[t->rank - 1] : 1, step;
+    if (t->rank >= 2) {
+        bool fits = t->rank <= operand->rank && (of_a ? own : t->dims[t->rank - 2]) == 1;
+        own = of_a ? t->dims[t->rank - 2] : own;
+        step = own;
+        for (int k = batch - 1, d = p->n - 1; fits && k >= 0; --k, --d) {
+            fits = t->dims[k] == 1 || t->dims[k] == p->dims[d];
+            p->stride[d] = t->dims[k] == 1 ? 0 : step;
+            step *= t->dims[k];
+        }
+        own = fits ? own : -1;
+    }
+    p->step = own == 1 ? 0 : 1;
+    if (own == 1 || own == size)
+        return HONE_OK;
+    char text[160];
+    return hone_op_fail(
+        c, HONE_E_SHAPE, "input %d, %s, is no scale or zero point for %" PRId64 " %s", i,
+        hone_tensor_describe(t, text, sizeof text), size, of_a ? "rows" : "columns");
 }
 
-static int32_t dot_zero(const matmul_job *j, const hone_tensor *az, const hone_tensor *bz,
-                        int64_t task, int64_t col) {
+static int64_t param_offset(const quant_param *p, int64_t batch, int64_t i) {
+    int64_t at = i * p->step;
+    for (int d = p->n - 1; d >= 0; batch /= p->dims[d], --d)
+        at += batch % p->dims[d] * p->stride[d];
+    return at;
+}
+
+static int64_t zero_at(const quant_param *p, int64_t batch, int64_t i) {
+    return p->t ? hone_load_i64(p->t->dtype, p->t->data, param_offset(p, batch, i)) : 0;
+}
+
+static double scale_at(const quant_param *p, int64_t batch, int64_t i) {
+    return hone_load_f64(p->t->dtype, p->t->data, param_offset(p, batch, i));
+}
+
+/* Row r of A times B in batch b, zero points taken off: wraps as the operators' int32 does. */
+static void integer_row(const matmul_job *j, const quant_param *az, const quant_param *bz,
+                        int64_t batch, int64_t r, int32_t *out) {
     const product *p = &j->w.p;
-    int64_t a, b, row = task % p->m;
-    batch_offsets(&j->w, task / p->m, &a, &b);
-    int64_t za = zero_at(az, task), zb = zero_at(bz, task / p->m * p->n + col);
-    uint32_t sum = 0; /* wraps as the operators' int32 does */
-    for (int64_t k = 0; k < p->k; ++k) {
-        int64_t x = hone_load_i64(j->a->dtype, j->a->data, a + row * p->a_row + k) - za;
-        int64_t y = hone_load_i64(j->b->dtype, j->b->data, b + k * p->b_row + col) - zb;
-        sum += (uint32_t)(x * y);
+    int64_t a, b;
+    uint32_t za = (uint32_t)zero_at(az, batch, r);
+    batch_offsets(&j->w, batch, &a, &b);
+    for (int64_t col = 0; col < p->n; ++col) {
+        uint32_t zb = (uint32_t)zero_at(bz, batch, col), sum = 0;
+        for (int64_t k = 0; k < p->k; ++k) {
+            int64_t x = hone_load_i64(j->a->dtype, j->a->data, a + r * p->a_row + k);
+            int64_t y = hone_load_i64(j->b->dtype, j->b->data, b + k * p->b_row + col);
+            sum += ((uint32_t)x - za) * ((uint32_t)y - zb);
+        }
+        out[col] = (int32_t)sum;
     }
-    return (int32_t)sum;
 }
 
 hone_status hone_ref_matmul_integer(hone_op_ctx *c) {
     matmul_job j = {.a = hone_in(c, 0), .b = hone_in(c, 1), .out = hone_out(c, 0)};
+    quant_param az, bz;
     plan_batches(j.a, j.b, &j.w);
-    HONE_TRY(check_vector(c, hone_in(c, 2), j.w.p.m, j.w.n_batches, "a_zero_point"));
-    HONE_TRY(check_vector(c, hone_in(c, 3), j.w.p.n, j.w.n_batches, "b_zero_point"));
+    HONE_TRY(read_param(c, 2, true, &j, &az));
+    HONE_TRY(read_param(c, 3, false, &j, &bz));
     int32_t *out = j.out->data;
-    for (int64_t t = 0, rows = j.w.n_batches * j.w.p.m; t < rows; ++t) {
-        for (int64_t col = 0; col < j.w.p.n; ++col)
-            *out++ = dot_zero(&j, hone_in(c, 2), hone_in(c, 3), t, col);
-    }
+    for (int64_t b = 0; b < j.w.n_batches; ++b)
+        for (int64_t r = 0; r < j.w.p.m; ++r, out += j.w.p.n)
+            integer_row(&j, &az, &bz, b, r, out);
     return HONE_OK;
 }
 
 hone_status hone_ref_qlinear_matmul(hone_op_ctx *c) {
     matmul_job j = {.a = hone_in(c, 0), .b = hone_in(c, 3), .out = hone_out(c, 0)};
-    const hone_tensor *a_scale = hone_in(c, 1), *az = hone_in(c, 2), *b_scale = hone_in(c, 4);
-    const hone_tensor *bz = hone_in(c, 5), *y_scale = hone_in(c, 6), *yz = hone_in(c, 7);
+    const hone_tensor *y_scale = hone_in(c, 6), *y_zero = hone_in(c, 7);
+    quant_param a_scale, az, b_scale, bz;
     plan_batches(j.a, j.b, &j.w);
-    HONE_TRY(check_vector(c, az, j.w.p.m, j.w.n_batches, "a_zero_point"));
-    HONE_TRY(check_vector(c, bz, j.w.p.n, j.w.n_batches, "b_zero_point"));
-    HONE_TRY(check_vector(c, a_scale, j.w.p.m, j.w.n_batches, "a_scale"));
-    HONE_TRY(check_vector(c, b_scale, j.w.p.n, j.w.n_batches, "b_scale"));
-    HONE_TRY(check_vector(c, y_scale, 1, 1, "y_scale"));
-    HONE_TRY(check_vector(c, yz, 1, 1, "y_zero_point"));
+    HONE_TRY(read_param(c, 1, true, &j, &a_scale));
+    HONE_TRY(read_param(c, 2, true, &j, &az));
+    HONE_TRY(read_param(c, 4, false, &j, &b_scale));
+    HONE_TRY(read_param(c, 5, false, &j, &bz));
+    if (hone_tensor_count(y_scale) != 1 || hone_tensor_count(y_zero) != 1)
+        return hone_op_fail(c, HONE_E_SHAPE, "y_scale and y_zero_point must hold one element");
+    double to = hone_load_f64(y_scale->dtype, y_scale->data, 0);
+    double zero = (double)hone_load_i64(y_zero->dtype, y_zero->data, 0);
     bool is_signed = j.out->dtype == HONE_DTYPE_I8;
     double low = is_signed ? -128 : 0, high = is_signed ? 127 : 255;
+    int32_t *row = hone_op_scratch(c, (size_t)j.w.p.n * sizeof *row + 1);
+    if (!row)
+        return HONE_E_NOMEM;
     int64_t at = 0;
-    for (int64_t t = 0, rows = j.w.n_batches * j.w.p.m; t < rows; ++t) {
+    for (int64_t t = 0; t < j.w.n_batches * j.w.p.m; ++t) {
+        int64_t b = t / j.w.p.m, r = t % j.w.p.m;
+        integer_row(&j, &az, &bz, b, r, row);
         for (int64_t col = 0; col < j.w.p.n; ++col) {
-            double sum = dot_zero(&j, az, bz, t, col);
-            double scale = scale_at(a_scale, t) * scale_at(b_scale, t / j.w.p.m * j.w.p.n + col) /
-                           scale_at(y_scale, 0);
-            double v = nearbyint(sum * scale) + (double)zero_at(yz, 0);
+            double scale = scale_at(&a_scale, b, r) * scale_at(&b_scale, b, col) / to;
+            double v = nearbyint(row[col] * scale) + zero;
             hone_store_f64(j.out->dtype, j.out->data, at++, v < low ? low : v > high ? high : v);
         }
     }

@@ -154,40 +154,61 @@ hone_status hone_infer_layer_norm(hone_infer_ctx *c) {
     return HONE_OK;
 }
 
-/* Element of a scale or bias for column i: of the normalised elements, or broadcast from fewer. */
-static double column(const hone_tensor *t, int64_t i, double missing) {
+/* A scale or bias that broadcasts to x, whose dims before `axis` are the rows. */
+typedef struct factor {
+    const hone_tensor *t; /* NULL: absent */
+    int axis;
+    int64_t stride[HONE_MAX_RANK]; /* by x's dims; 0 where it is repeated */
+    int64_t *column;               /* offset of each element of a row */
+} factor;
+
+static hone_status read_factor(hone_op_ctx *c, const hone_tensor *t, const hone_tensor *x, int axis,
+                               factor *f) {
+    int64_t n = hone_dims_count(x->dims, axis, x->rank), step = 1;
+    *f = (factor){.t = t, .axis = axis};
     if (!t)
-        return missing;
-    int64_t n = hone_tensor_count(t);
-    return get(t, n == 1 ? 0 : i % n);
+        return HONE_OK;
+    bool fits = t->rank <= x->rank;
+    for (int d = x->rank - 1, k = t->rank - 1; fits && k >= 0; --d, --k) {
+        fits = t->dims[k] == 1 || t->dims[k] == x->dims[d];
+        f->stride[d] = t->dims[k] == 1 ? 0 : step;
+        step *= t->dims[k];
+    }
+    if (!fits)
+        return hone_op_fail(c, HONE_E_SHAPE, "scale or bias does not broadcast to the input");
+    f->column = hone_op_scratch(c, (size_t)n * sizeof *f->column + 1);
+    if (!f->column)
+        return HONE_E_NOMEM;
+    for (int64_t i = 0; i < n; ++i) {
+        f->column[i] = 0;
+        for (int64_t d = x->rank - 1, rest = i; d >= axis; rest /= x->dims[d], --d)
+            f->column[i] += rest % x->dims[d] * f->stride[d];
+    }
+    return HONE_OK;
 }
 
-/* A scalar, or the last dims of x from the axis on at the latest, ones before them: what column()
- * reads. */
-static bool repeats_over(const hone_tensor *t, const hone_tensor *x, int axis) {
-    int first = 0;
-    while (first < t->rank && t->dims[first] == 1)
-        first++;
-    int n = t->rank - first;
-    return n <= x->rank - axis && (n == 0 || memcmp(t->dims + first, x->dims + x->rank - n,
-                                                    (size_t)n * sizeof *t->dims) == 0);
+static int64_t row_offset(const factor *f, const hone_tensor *x, int64_t row) {
+    int64_t at = 0;
+    for (int d = f->axis - 1; d >= 0; row /= x->dims[d], --d)
+        at += row % x->dims[d] * f->stride[d];
+    return at;
+}
+
+static double element(const factor *f, int64_t row_at, int64_t i, double missing) {
+    return f->t ? get(f->t, row_at + f->column[i]) : missing;
 }
 
 static hone_status normalize_rows(hone_op_ctx *c, bool takes_mean) {
-    const hone_tensor *x = hone_in(c, 0), *scale = hone_in(c, 1),
-                      *bias = takes_mean ? hone_in(c, 2) : NULL;
+    const hone_tensor *x = hone_in(c, 0);
     hone_tensor *y = hone_out(c, 0), *mean_out = hone_out(c, 1), *inv_out = hone_out(c, 2);
     double epsilon = (double)hone_attr_float(c->node, "epsilon", 1e-5f);
     int64_t axis = hone_attr_int(c->node, "axis", -1);
     axis = axis < 0 ? axis + x->rank : axis;
     int64_t rows = hone_dims_count(x->dims, 0, (int)axis);
     int64_t n = hone_dims_count(x->dims, (int)axis, x->rank);
-    const hone_tensor *both[2] = {scale, bias};
-    for (int i = 0; i < 2; ++i) {
-        if (both[i] && !repeats_over(both[i], x, (int)axis))
-            return hone_op_fail(c, HONE_E_SHAPE,
-                                "scale or bias does not broadcast to %" PRId64 " columns", n);
-    }
+    factor scale, bias;
+    HONE_TRY(read_factor(c, hone_in(c, 1), x, (int)axis, &scale));
+    HONE_TRY(read_factor(c, takes_mean ? hone_in(c, 2) : NULL, x, (int)axis, &bias));
     for (int64_t r = 0; r < rows; ++r) {
         double mean = 0, var;
         if (takes_mean) {
@@ -199,9 +220,11 @@ static hone_status normalize_rows(hone_op_ctx *c, bool takes_mean) {
             var /= (double)n;
         }
         double inv = 1 / sqrt(var + epsilon);
+        int64_t at_scale = row_offset(&scale, x, r), at_bias = row_offset(&bias, x, r);
         for (int64_t i = 0; i < n; ++i)
             put(y, r * n + i,
-                (get(x, r * n + i) - mean) * inv * column(scale, i, 1) + column(bias, i, 0));
+                (get(x, r * n + i) - mean) * inv * element(&scale, at_scale, i, 1) +
+                    element(&bias, at_bias, i, 0));
         if (mean_out)
             put(mean_out, r, mean);
         if (inv_out)

@@ -63,6 +63,18 @@ typedef struct norm_state {
     hone_layer_norm_fn *fn;
 } norm_state;
 
+/* A scale or bias with an element for each of the row's, in their order. */
+static bool spans_row(const hone_type *s, const hone_type *x, int axis) {
+    int first = 0;
+    while (first < s->rank && s->dims[first] == 1)
+        ++first;
+    for (int d = x->rank - 1, k = s->rank - 1; d >= axis; --d, --k) {
+        if ((k >= first ? s->dims[k] : 1) != x->dims[d])
+            return false;
+    }
+    return s->rank - first <= x->rank - axis;
+}
+
 hone_status hone_prepare_layer_norm(hone_prepare_ctx *c, void **state) {
     const hone_type *t = &c->in[0];
     norm_state *s = HONE_NEW(c->arena, norm_state);
@@ -74,7 +86,8 @@ hone_status hone_prepare_layer_norm(hone_prepare_ctx *c, void **state) {
     HONE_REJECT_IF(!hone_is_f32(t) || n == 0, "not a float32 array");
     HONE_REJECT_IF(hone_attr_int(c->node, "stash_type", 1) != 1, "statistics of another type");
     for (int i = 1; i < c->n_in; ++i)
-        HONE_REJECT_IF(c->node->in[i] && (!hone_is_f32(&c->in[i]) || hone_count(&c->in[i]) != n),
+        HONE_REJECT_IF(c->node->in[i] &&
+                           (!hone_is_f32(&c->in[i]) || !spans_row(&c->in[i], t, (int)axis)),
                        "scale or bias is broadcast");
     s->p.n = s->p.x_stride = s->p.y_stride = n;
     s->p.eps = hone_attr_float(c->node, "epsilon", 1e-5f);
