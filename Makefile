@@ -37,6 +37,31 @@ test-models: all
 	@test -x $(PYTHON) || python3 -m venv $(VENV)
 	@tests/models/run.sh $(PYTHON) $(BUILD)
 
+# Compares hone with its peers on the standard list and writes docs/benchmarks.{md,json,html}.
+# Installs PyTorch and the peers: gigabytes. What was stopped goes on where it was.
+# BENCH_MODELS: names of the list (all); BENCH_WITH: peers; BENCH_ARGS: options of hone compare.
+BENCH_WITH ?= ort,openvino,litert
+BENCH_ARGS ?= --threads 1,2 --precision fp32,bf16 --accuracy
+BENCH_OUT ?= docs/benchmarks
+BENCH_DIR = $(BUILD)/bench
+bench: all
+	@tools/bootstrap.sh python
+	@test -x $(PYTHON) || python3 -m venv $(VENV)
+	@$(PYTHON) -m pip install -q -r requirements-test.txt -r requirements-models.txt \
+		-r requirements-bench.txt
+	@$(PYTHON) bench/export_standard.py $(BUILD)/standard $(BENCH_MODELS)
+	@mkdir -p $(BENCH_DIR)
+	@HONE_LIBRARY=$(CURDIR)/$(BUILD)/libhone.so PYTHONPATH=python $(PYTHON) -m hone compare \
+		$$($(PYTHON) bench/export_standard.py $(BUILD)/standard $(BENCH_MODELS) --list) \
+		--with $(BENCH_WITH) $(BENCH_ARGS) --work $(BENCH_DIR) \
+		--resume --json $(BENCH_DIR)/results.json --markdown $(BENCH_OUT).md --html $(BENCH_OUT).html
+	@mv $(BENCH_DIR)/results.json $(BENCH_OUT).json
+
+# A look in a few minutes, no result: build/benchmarks.{md,json,html}.
+bench-quick:
+	@$(MAKE) --no-print-directory bench BENCH_OUT=$(BUILD)/benchmarks \
+		BENCH_DIR=$(BUILD)/bench-quick BENCH_ARGS="--quick --precision fp32,bf16"
+
 demo: all
 	@tools/demo.sh $(BUILD)
 
@@ -49,4 +74,4 @@ test-tsan:
 clean:
 	@rm -rf build build-asan build-tsan
 
-.PHONY: all bootstrap test test-models test-asan test-tsan demo clean
+.PHONY: all bootstrap test test-models test-asan test-tsan bench bench-quick demo clean
