@@ -7,11 +7,12 @@ declare -A allowed=(
     [ir]="hone base ir"
     [ops]="hone base ir ops"
     [onnx]="hone base ir ops onnx"
+    [tflite]="hone base ir ops passes tflite"
     [passes]="hone base ir ops passes"
     [kernels]="hone base kernels"
     [backend]="hone base ir ops kernels backend"
-    [engine]="hone base ir ops onnx passes kernels backend engine"
-    [cli]="hone base ir ops onnx passes kernels backend engine cli"
+    [engine]="hone base ir ops onnx tflite passes kernels backend engine"
+    [cli]="hone base ir ops onnx tflite passes kernels backend engine cli"
 )
 failed=0
 for folder in "${!allowed[@]}"; do

@@ -12,6 +12,7 @@ struct hone_model {
     hone_graph *graph; /* canonical */
     hone_file_map map; /* of the file; data NULL when parsed from memory */
     hone_onnx_facts facts;
+    bool is_tflite; /* a TensorFlow Lite model: of the facts, only producer_name */
 };
 
 struct hone_engine {

@@ -3,10 +3,18 @@
 #include <string.h>
 
 #include "engine/internal.h"
+#include "ir/infer.h"
 #include "onnx/import.h"
+#include "tflite/import.h"
 
 static hone_status import(hone_model *m, const uint8_t *bytes, size_t n, const char *dir,
                           hone_error *err) {
+    if (hone_tflite_is_model(bytes, n)) {
+        m->is_tflite = true;
+        HONE_TRY(hone_tflite_import(bytes, n, &m->graph, &m->facts.producer_name, err));
+        HONE_TRY(hone_onnx_align(m->graph, HONE_ONNX_SMALL, NULL, err));
+        return hone_graph_infer(m->graph, err);
+    }
     return hone_onnx_import(bytes, n, dir, &m->graph, &m->facts, err);
 }
 

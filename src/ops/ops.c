@@ -10,6 +10,7 @@
 #define DOMAIN_PREVIEW "ai.onnx.preview"
 #define DOMAIN_TRAINING "ai.onnx.preview.training"
 #define DOMAIN_HONE "hone"
+#define DOMAIN_TFL "ai.hone"
 
 #define OP(domain, name, since, min_in, max_in, min_out, max_out, types, flags, infer, run)        \
     hone_status hone_infer_##infer(hone_infer_ctx *c);                                             \

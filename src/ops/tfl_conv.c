@@ -1,0 +1,276 @@
+/* Convolution, depthwise convolution and fully connected layers on integers: input [n, h, w, c]. Weights
+ * [o, kh, kw, c / group], for depthwise [1, kh, kw, c * multiplier], for fully connected [o, c].
+ * Sums are exact: 16-bit products in 32-bit blocks, blocks in 64 bits. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "ops/conv_shape.h"
+#include "ops/tfl_quant.h"
+
+enum { BLOCK = 128 }; /* products of 16 and 9 bits that 32 bits hold for sure */
+
+/* ---- rescaling of sums ------------------------------------------------------------------------ */
+
+typedef struct requant {
+    tfl_factor *factor; /* one for each output channel */
+    double *real;       /* instead of it: LiteRT rescales fully connected layers in double */
+    const void *bias;   /* NULL: none */
+    hone_dtype bias_type;
+    int32_t zero, low, high;
+    bool is_wide; /* 64-bit sums */
+} requant;
+
+static hone_status make_requant(hone_op_ctx *c, const hone_tensor *bias, int64_t channels,
+                                bool is_real, requant *r) {
+    const hone_tensor *x = hone_in(c, 0), *y = hone_out(c, 0);
+    const float *scale;
+    int n_scales = hone_attr_floats(c->node, "w_scale", &scale);
+    if (n_scales != 1 && n_scales != channels)
+        return hone_op_fail(c, HONE_E_SHAPE, "%d scales for %" PRId64 " output channels", n_scales,
+                            channels);
+    if (bias && (hone_tensor_count(bias) != channels ||
+                 !hone_dtype_in(bias->dtype, HONE_T(I32) | HONE_T(I64))))
+        return hone_op_fail(c, HONE_E_SHAPE, "the bias does not fit %" PRId64 " output channels",
+                            channels);
+    tfl_param in = tfl_param_of(c->node, "x"), out = tfl_param_of(c->node, "y");
+    *r = (requant){.bias = bias ? bias->data : NULL,
+                   .bias_type = bias ? bias->dtype : HONE_DTYPE_NONE,
+                   .zero = out.zero,
+                   .is_wide = x->dtype == HONE_DTYPE_I16};
+    tfl_range(c->node, y->dtype, &r->low, &r->high);
+    r->factor = hone_op_scratch(c, (size_t)channels * sizeof *r->factor);
+    r->real = is_real ? hone_op_scratch(c, (size_t)channels * sizeof *r->real) : NULL;
+    if (!r->factor || (is_real && !r->real))
+        return HONE_E_NOMEM;
+    for (int64_t o = 0; o < channels; ++o) {
+        double real = in.scale * (double)scale[n_scales == 1 ? 0 : o] / out.scale;
+        r->factor[o] = tfl_factor_of(real);
+        if (is_real)
+            r->real[o] = real;
+    }
+    return HONE_OK;
+}
+
+static int32_t rescale(const requant *r, int64_t sum, int64_t o) {
+    if (r->bias)
+        sum = (int64_t)((uint64_t)sum + (uint64_t)hone_load_i64(r->bias_type, r->bias, o));
+    int64_t v;
+    if (!r->is_wide)
+        sum = tfl_wrap(sum);
+    if (r->real) {
+        double real = round((double)sum * r->real[o]);
+        v = !(real > -2147483648.0) ? INT32_MIN : real > 2147483647.0 ? INT32_MAX : (int64_t)real;
+    } else if (r->is_wide && r->bias_type != HONE_DTYPE_I32) {
+        v = tfl_scale_wide(sum, r->factor[o]);
+    } else {
+        v = tfl_scale(tfl_wrap(sum), r->factor[o]);
+    }
+    return (int32_t)tfl_clamp(v + r->zero, r->low, r->high);
+}
+
+static int64_t dot(const int16_t *a, const int16_t *b, int64_t n) {
+    int64_t sum = 0;
+    for (int64_t i = 0; i < n; i += BLOCK) {
+        int64_t end = i + BLOCK < n ? i + BLOCK : n;
+        int32_t part = 0;
+        for (int64_t k = i; k < end; ++k)
+            part += (int32_t)a[k] * b[k];
+        sum += part;
+    }
+    return sum;
+}
+
+/* ---- the loops -------------------------------------------------------------------------------- */
+
+typedef struct conv_job {
+    const hone_tensor *x;
+    hone_tensor *y;
+    const int16_t *w;
+    int16_t *patch; /* n_patch numbers for each thread */
+    int64_t n_patch, taps, in_channels, channels, group;
+    int32_t x_zero;
+    hone_window win;
+    requant r;
+} conv_job;
+
+/* The window's inputs in the order of the weights; 0 where it leaves the image. */
+static void gather(const conv_job *j, int64_t image, int64_t oy, int64_t ox, int16_t *to) {
+    const hone_window *w = &j->win;
+    for (int64_t ky = 0; ky < w->kernel[0]; ++ky) {
+        int64_t iy = oy * w->stride[0] - w->pad[0] + ky * w->dilation[0];
+        for (int64_t kx = 0; kx < w->kernel[1]; ++kx, to += j->in_channels) {
+            int64_t ix = ox * w->stride[1] - w->pad[1] + kx * w->dilation[1];
+            if (iy < 0 || iy >= w->in[0] || ix < 0 || ix >= w->in[1])
+                memset(to, 0, (size_t)j->in_channels * sizeof *to);
+            else
+                tfl_widen(j->x, ((image * w->in[0] + iy) * w->in[1] + ix) * j->in_channels,
+                          j->in_channels, j->x_zero, to);
+        }
+    }
+}
+
+static void conv_pixel(const conv_job *j, const int16_t *patch, int64_t at) {
+    int64_t per_group = j->channels / j->group, c = j->in_channels / j->group;
+    for (int64_t o = 0; o < j->channels; ++o) {
+        const int16_t *w = j->w + o * j->taps * c;
+        int64_t sum = 0;
+        if (j->group == 1)
+            sum = dot(patch, w, j->taps * c);
+        for (int64_t t = 0; j->group > 1 && t < j->taps; ++t)
+            sum += dot(patch + t * j->in_channels + o / per_group * c, w + t * c, c);
+        tfl_store(j->y->dtype, j->y->data, at + o, rescale(&j->r, sum, o));
+    }
+}
+
+static void depthwise_pixel(const conv_job *j, const int16_t *patch, int64_t at) {
+    int64_t multiplier = j->channels / j->in_channels;
+    for (int64_t o = 0; o < j->channels; ++o) {
+        int64_t sum = 0, i = o / multiplier;
+        for (int64_t t = 0; t < j->taps; ++t)
+            sum += (int32_t)patch[t * j->in_channels + i] * j->w[t * j->channels + o];
+        tfl_store(j->y->dtype, j->y->data, at + o, rescale(&j->r, sum, o));
+    }
+}
+
+/* A task is a row of the output. */
+static void run_row(const conv_job *j, int64_t row, int worker,
+                    void (*pixel)(const conv_job *, const int16_t *, int64_t)) {
+    int16_t *patch = j->patch + worker * j->n_patch;
+    int64_t height = j->win.out[0], width = j->win.out[1];
+    for (int64_t ox = 0; ox < width; ++ox) {
+        gather(j, row / height, row % height, ox, patch);
+        pixel(j, patch, (row * width + ox) * j->channels);
+    }
+}
+
+static void conv_row(void *arg, int64_t row, int worker) {
+    run_row(arg, row, worker, conv_pixel);
+}
+
+static void depthwise_row(void *arg, int64_t row, int worker) {
+    run_row(arg, row, worker, depthwise_pixel);
+}
+
+static hone_status widen_weights(hone_op_ctx *c, const hone_tensor *w, const int16_t **out) {
+    int64_t n = hone_tensor_count(w);
+    int16_t *wide = hone_op_scratch(c, (size_t)n * sizeof *wide);
+    if (!wide)
+        return HONE_E_NOMEM;
+    tfl_widen(w, 0, n, (int32_t)tfl_clamp(hone_attr_int(c->node, "w_zero", 0), -255, 255), wide);
+    *out = wide;
+    return HONE_OK;
+}
+
+static hone_status run_conv(hone_op_ctx *c, bool is_depthwise) {
+    const hone_tensor *x = hone_in(c, 0), *w = hone_in(c, 1);
+    hone_tensor *y = hone_out(c, 0);
+    conv_job j = {.x = x, .y = y, .in_channels = x->dims[3], .channels = y->dims[3]};
+    const char *wrong = hone_window_read(c->node, 2, x->dims + 1, w->dims + 1, &j.win);
+    if (wrong)
+        return hone_op_fail(c, HONE_E_SHAPE, "%s", wrong);
+    if (hone_tensor_count(y) == 0)
+        return HONE_OK;
+    j.taps = w->dims[1] * w->dims[2];
+    j.group = is_depthwise || w->dims[3] == 0 ? 1 : x->dims[3] / w->dims[3];
+    j.x_zero = tfl_param_of(c->node, "x").zero;
+    j.n_patch = j.taps * j.in_channels;
+    HONE_TRY(make_requant(c, hone_in(c, 2), j.channels, false, &j.r));
+    HONE_TRY(widen_weights(c, w, &j.w));
+    j.patch = hone_op_scratch(c, (size_t)j.n_patch * (size_t)hone_pool_threads(c->pool) *
+                                     sizeof *j.patch);
+    if (!j.patch)
+        return HONE_E_NOMEM;
+    hone_op_parallel(c, x->dims[0] * j.win.out[0], is_depthwise ? depthwise_row : conv_row, &j);
+    return HONE_OK;
+}
+
+hone_status hone_ref_tfl_conv(hone_op_ctx *c) {
+    return run_conv(c, false);
+}
+
+hone_status hone_ref_tfl_depthwise(hone_op_ctx *c) {
+    return run_conv(c, true);
+}
+
+/* A row of the input, against every row of the weights. */
+hone_status hone_ref_tfl_dense(hone_op_ctx *c) {
+    const hone_tensor *x = hone_in(c, 0), *w = hone_in(c, 1);
+    hone_tensor *y = hone_out(c, 0);
+    int64_t channels = w->dims[0], n = w->dims[1];
+    if (hone_tensor_count(y) == 0)
+        return HONE_OK;
+    requant r;
+    const int16_t *wide;
+    HONE_TRY(make_requant(c, hone_in(c, 2), channels, hone_attr_int(c->node, "real", 0) != 0, &r));
+    HONE_TRY(widen_weights(c, w, &wide));
+    int16_t *row = hone_op_scratch(c, (size_t)n * sizeof *row);
+    if (!row)
+        return HONE_E_NOMEM;
+    int32_t zero = tfl_param_of(c->node, "x").zero;
+    for (int64_t i = 0; i < hone_tensor_count(y) / channels; ++i) {
+        tfl_widen(x, i * n, n, zero, row);
+        for (int64_t o = 0; o < channels; ++o)
+            tfl_store(y->dtype, y->data, i * channels + o,
+                      rescale(&r, dot(row, wide + o * n, n), o));
+    }
+    return HONE_OK;
+}
+
+/* ---- shapes ----------------------------------------------------------------------------------- */
+
+static hone_status check_weights(hone_infer_ctx *c, int rank) {
+    uint32_t types = HONE_T(I8) | HONE_T(U8) | HONE_T(I4) | HONE_T(U4) | HONE_T(I2);
+    const float *scale;
+    if (hone_attr_floats(c->node, "w_scale", &scale) < 1)
+        return hone_infer_fail(c, HONE_E_FORMAT, "the weights have no scale");
+    if (c->in[1].rank != rank || !hone_dtype_in(c->in[1].dtype, types))
+        return hone_infer_fail(c, HONE_E_SHAPE, "the weights are not integers of rank %d", rank);
+    if (!hone_infer_has(c, 0) || tfl_out_type(c) == HONE_DTYPE_NONE)
+        return hone_infer_fail(c, HONE_E_TYPE, "quantised to a type that is not supported");
+    return HONE_OK;
+}
+
+static hone_status infer_conv(hone_infer_ctx *c, bool is_depthwise) {
+    if (!hone_infer_has(c, 0) || !hone_infer_has(c, 1) || c->in[0].rank < 0)
+        return HONE_OK;
+    HONE_TRY(check_weights(c, 4));
+    const hone_type *x = &c->in[0], *w = &c->in[1];
+    if (x->rank != 4)
+        return hone_infer_fail(c, HONE_E_SHAPE, "the input has rank %d, not 4", x->rank);
+    hone_window win;
+    const char *wrong = hone_window_read(c->node, 2, x->dims + 1, w->dims + 1, &win);
+    if (wrong)
+        return hone_infer_fail(c, HONE_E_SHAPE, "%s", wrong);
+    int64_t in = x->dims[3], out = is_depthwise ? w->dims[3] : w->dims[0], per = w->dims[3];
+    bool fits = in < 0 || (is_depthwise ? in > 0 && w->dims[0] == 1 && out % in == 0
+                                        : per > 0 && in % per == 0 && in > 0 && out % (in / per) == 0);
+    if (!fits || out < 0)
+        return hone_infer_fail(c, HONE_E_SHAPE,
+                               "weights of %" PRId64 " channels do not fit %" PRId64 " channels", per,
+                               in);
+    hone_infer_set(c, 0, tfl_out_type(c), 4,
+                   (int64_t[]){x->dims[0], win.out[0], win.out[1], out});
+    return HONE_OK;
+}
+
+hone_status hone_infer_tfl_conv(hone_infer_ctx *c) {
+    return infer_conv(c, false);
+}
+
+hone_status hone_infer_tfl_depthwise(hone_infer_ctx *c) {
+    return infer_conv(c, true);
+}
+
+hone_status hone_infer_tfl_dense(hone_infer_ctx *c) {
+    if (!hone_infer_has(c, 0) || !hone_infer_has(c, 1) || c->in[0].rank < 0)
+        return HONE_OK;
+    HONE_TRY(check_weights(c, 2));
+    const hone_type *x = &c->in[0], *w = &c->in[1];
+    int64_t last = x->rank ? x->dims[x->rank - 1] : 0;
+    if (x->rank < 1 || w->dims[0] < 1 || w->dims[1] < 1 || (last >= 0 && last != w->dims[1]))
+        return hone_infer_fail(c, HONE_E_SHAPE, "rows of %" PRId64 " do not fit the weights", last);
+    hone_infer_same(c, 0, 0);
+    c->out[0].dtype = tfl_out_type(c);
+    c->out[0].dims[x->rank - 1] = w->dims[0];
+    return HONE_OK;
+}

@@ -1,0 +1,116 @@
+/* Softmax of rows of 8-bit numbers in fixed point: exp by a product of powers, the reciprocal by
+ * Newton's method, as gemmlowp's fixed-point numbers do it (gemmlowp/fixedpoint/fixedpoint.h). */
+#include "ops/tfl_quant.h"
+
+enum { INPUT_BITS = 5, SUM_BITS = 12 }; /* integer bits: exp takes Q5.26, its sum is Q12.19 */
+
+static int32_t add_wrapped(int32_t a, int32_t b) {
+    return tfl_wrap((int64_t)a + b);
+}
+
+/* x * 2^n, saturating. */
+static int32_t shift_left(int32_t x, int n) {
+    return (int32_t)tfl_clamp((int64_t)x * ((int64_t)1 << n), INT32_MIN, INT32_MAX);
+}
+
+/* exp of a number of (-1/4, 0] in Q0.31: a Taylor polynomial around -1/8. */
+static int32_t exp_quarter(int32_t a) {
+    const int32_t exp_eighth = 1895147668, third = 715827883; /* exp(-1/8), 1/3 */
+    int32_t x = add_wrapped(a, 1 << 28);
+    int32_t x2 = tfl_high_mul(x, x), x3 = tfl_high_mul(x2, x), x4 = tfl_high_mul(x2, x2);
+    int32_t x4_4 = tfl_divide_pot(x4, 2);
+    int32_t tail = tfl_divide_pot(add_wrapped(tfl_high_mul(add_wrapped(x4_4, x3), third), x2), 1);
+    return add_wrapped(exp_eighth, tfl_high_mul(exp_eighth, add_wrapped(x, tail)));
+}
+
+/* exp of a number <= 0 in Q5.26, in Q0.31: by quarters and powers of two. */
+static int32_t exp_negative(int32_t a) {
+    enum { FRACTION = 31 - INPUT_BITS };
+    static const int32_t powers[] = {1672461947, 1302514674, 790015084, 290630308,
+                                     39332535,   720401,     242}; /* exp(-1/4), -1/2, ... -16 */
+    const int32_t quarter = 1 << (FRACTION - 2);
+    if (a == 0)
+        return INT32_MAX;
+    int32_t rest = (a & (quarter - 1)) - quarter;
+    int32_t left = rest - a;
+    int32_t v = exp_quarter(shift_left(rest, INPUT_BITS));
+    for (int i = 0; i < 7; ++i) {
+        if (left & (1 << (FRACTION - 2 + i)))
+            v = tfl_high_mul(v, powers[i]);
+    }
+    return v;
+}
+
+/* 1 / (1 + x) for x in [0, 1), Q0.31: three steps of Newton's method on Q2.29. */
+static int32_t reciprocal(int32_t x) {
+    const int32_t c48_17 = 1515870810, c32_17 = -1010580540; /* 48/17 and -32/17 */
+    int64_t sum = (int64_t)x + INT32_MAX;
+    int32_t half = (int32_t)((sum + (sum >= 0 ? 1 : -1)) / 2); /* (1 + x) / 2 */
+    int32_t v = add_wrapped(c48_17, tfl_high_mul(half, c32_17));
+    for (int i = 0; i < 3; ++i) {
+        int32_t missing = add_wrapped(1 << 29, -tfl_high_mul(half, v));
+        v = add_wrapped(v, shift_left(tfl_high_mul(v, missing), 2));
+    }
+    return shift_left(v, 1);
+}
+
+typedef struct softmax_job {
+    int32_t exp[256];  /* of differences to the maximum, in Q0.31 */
+    int64_t n;
+    int32_t low, high;
+    int diff_min;
+} softmax_job;
+
+static void fill_exp(softmax_job *j, double input_scale) {
+    double real = input_scale * (double)(1 << (31 - INPUT_BITS));
+    tfl_factor f = tfl_factor_of(real > 999999999.0 ? 999999999.0 : real);
+    double radius = 31.0 * (double)((int64_t)1 << 26) / (double)((int64_t)1 << f.shift);
+    j->diff_min = -(int)(radius > 256 ? 256 : floor(radius));
+    for (int d = 0; d < 256; ++d)
+        j->exp[d] = -d >= j->diff_min ? exp_negative(tfl_scale(-d, f)) : -1;
+}
+
+static void softmax_row(const softmax_job *j, const hone_tensor *x, hone_tensor *y, int64_t at) {
+    int32_t most = INT32_MIN;
+    for (int64_t i = 0; i < j->n; ++i) {
+        int32_t v = tfl_load(x->dtype, x->data, at + i);
+        most = v > most ? v : most;
+    }
+    int32_t sum = 0;
+    for (int64_t i = 0; i < j->n; ++i) {
+        int32_t e = j->exp[most - tfl_load(x->dtype, x->data, at + i)];
+        sum = e < 0 ? sum : add_wrapped(sum, tfl_divide_pot(e, SUM_BITS));
+    }
+    int headroom = sum > 0 ? __builtin_clz((uint32_t)sum) : 31;
+    int over = SUM_BITS - headroom; /* bits of the sum above 1 */
+    int32_t fraction = tfl_wrap(((int64_t)(uint32_t)sum << headroom) - ((int64_t)1 << 31));
+    int32_t scale = reciprocal(fraction);
+    int exponent = (int)tfl_clamp(over + 31 - 8, 0, 31);
+    for (int64_t i = 0; i < j->n; ++i) {
+        int32_t e = j->exp[most - tfl_load(x->dtype, x->data, at + i)];
+        int64_t v = e < 0 ? j->low
+                          : (int64_t)tfl_divide_pot(tfl_high_mul(scale, e), exponent) + j->low;
+        tfl_store(y->dtype, y->data, at + i, (int32_t)tfl_clamp(v, j->low, j->high));
+    }
+}
+
+hone_status hone_ref_tfl_softmax(hone_op_ctx *c) {
+    const hone_tensor *x = hone_in(c, 0);
+    hone_tensor *y = hone_out(c, 0);
+    softmax_job j;
+    j.n = x->rank ? x->dims[x->rank - 1] : 1;
+    if (hone_tensor_count(x) == 0)
+        return HONE_OK;
+    j.low = x->dtype == HONE_DTYPE_U8 ? 0 : -128;
+    j.high = j.low + 255;
+    fill_exp(&j, tfl_param_of(c->node, "x").scale);
+    for (int64_t at = 0; at < hone_tensor_count(x); at += j.n)
+        softmax_row(&j, x, y, at);
+    return HONE_OK;
+}
+
+hone_status hone_infer_tfl_same(hone_infer_ctx *c) {
+    if (hone_infer_has(c, 0))
+        hone_infer_same(c, 0, 0);
+    return HONE_OK;
+}

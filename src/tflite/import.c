@@ -1,0 +1,225 @@
+#include "tflite/import.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ir/infer.h"
+#include "tflite/import_impl.h"
+
+/* Memory that importing may take: a fixed part and one in proportion to the file. */
+#define LIMIT_FIXED_BYTES ((size_t)64 << 20)
+enum { LIMIT_PER_BYTE = 64 };
+
+#define VIEW_FLOAT TFR_FLOAT
+#define VIEW_RAW   TFR_RAW
+#define VIEW_OWN   TFR_OWN
+#define RULE(code, build, view, onnx) void tfr_build_##build(tfr_import *im);
+#include "tflite/import.def"
+#undef RULE
+
+const tfr_rule tfr_rules[] = {
+#define RULE(code, build, view, onnx) {TFL_##code, tfr_build_##build, VIEW_##view, onnx},
+#include "tflite/import.def"
+#undef RULE
+};
+const int tfr_n_rules = sizeof tfr_rules / sizeof tfr_rules[0];
+
+bool hone_tflite_is_model(const uint8_t *bytes, size_t n) {
+    return tfr_is_file(bytes, n);
+}
+
+static const tfr_rule *rule_of(int code) {
+    for (int i = 0; i < tfr_n_rules; ++i) {
+        if (tfr_rules[i].code == code)
+            return &tfr_rules[i];
+    }
+    return NULL;
+}
+
+/* ---- what is not supported, all at once ------------------------------------------------------- */
+
+static void list_name(char *list, size_t size, const char *name) {
+    size_t len = strlen(list), n = strlen(name);
+    const char *found = strstr(list, name);
+    while (found && found[n] != '\0' && found[n] != ',')
+        found = strstr(found + 1, name);
+    if (!found && len + n + 3 < size)
+        snprintf(list + len, size - len, "%s%s", len ? ", " : "", name);
+}
+
+static hone_status check_operators(const tfr_file *file, const tfr_graph *g, hone_error *err) {
+    char list[400] = "";
+    int n = 0;
+    for (int i = 0; i < g->n_ops; ++i) {
+        const tfr_op *op = &g->ops[i];
+        if (rule_of(op->code))
+            continue;
+        char name[96];
+        if (op->custom)
+            snprintf(name, sizeof name, "CUSTOM %.60s", op->custom);
+        else
+            snprintf(name, sizeof name, "%s", tfr_op_name(op->code));
+        list_name(list, sizeof list, name);
+        ++n;
+    }
+    (void)file;
+    return n ? hone_fail(err, HONE_E_UNSUPPORTED, "operators that are not supported: %s", list)
+             : HONE_OK;
+}
+
+/* ---- names ------------------------------------------------------------------------------------ */
+
+typedef struct named {
+    const char *name;
+    int tensor;
+} named;
+
+static int by_name(const void *a, const void *b) {
+    const named *x = a, *y = b;
+    int order = strcmp(x->name, y->name);
+    return order ? order : (x->tensor > y->tensor) - (x->tensor < y->tensor);
+}
+
+/* Names of tensors, made unique; '#' is kept for values that only the import makes. */
+static bool make_names(tfr_import *im) {
+    int n = im->sub->n_tensors;
+    hone_arena *a = im->g->arena;
+    named *sorted = HONE_NEW_ARRAY(a, named, n + 1);
+    im->names = HONE_NEW_ARRAY(a, const char *, n + 1);
+    if (!sorted || !im->names)
+        return false;
+    for (int i = 0; i < n; ++i)
+        sorted[i] = (named){im->sub->tensors[i].name, i};
+    qsort(sorted, (size_t)n, sizeof *sorted, by_name);
+    for (int i = 0; i < n; ++i) {
+        const char *name = sorted[i].name;
+        bool is_taken = name[0] == '\0' || strchr(name, '#') ||
+                        (i > 0 && strcmp(name, sorted[i - 1].name) == 0);
+        char *own = is_taken ? hone_arena_printf(a, "%.200s;%d", name, sorted[i].tensor)
+                             : hone_arena_strdup(a, name, strlen(name));
+        if (!own)
+            return false;
+        for (char *c = own; *c; ++c)
+            *c = *c == '#' ? '_' : *c;
+        im->names[sorted[i].tensor] = own;
+    }
+    return true;
+}
+
+static bool is_named(const tfr_import *im, const char *name) {
+    for (int i = 0; i < im->sub->n_tensors; ++i) {
+        if (strcmp(im->names[i], name) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Inputs and outputs are called as the signature calls them. */
+static void use_signature(tfr_import *im, const tfr_name *list, int n) {
+    for (int i = 0; i < n && i < 1000; ++i) {
+        if (list[i].name[0] && !strchr(list[i].name, '#') && !is_named(im, list[i].name))
+            im->names[list[i].tensor] = list[i].name;
+    }
+}
+
+/* ---- the graph -------------------------------------------------------------------------------- */
+
+static hone_status add_inputs(tfr_import *im) {
+    for (int i = 0; i < im->sub->n_inputs; ++i) {
+        int t = im->sub->inputs[i];
+        const tfr_tensor *x = &im->sub->tensors[t];
+        if (x->dtype == HONE_DTYPE_NONE)
+            return hone_fail(im->err, HONE_E_UNSUPPORTED, "input %s is a resource", im->names[t]);
+        hone_value *v = im->value[t] ? NULL : hone_graph_value(im->g, im->names[t]);
+        if (!v)
+            return hone_fail(im->err, HONE_E_FORMAT, "input %s is listed twice", im->names[t]);
+        v->type = hone_type_tensor(x->dtype, x->rank, x->dims);
+        for (int d = 0; d < x->rank; ++d) {
+            if (x->dims[d] >= 0)
+                continue;
+            char name[64];
+            snprintf(name, sizeof name, i || d ? "%.40s_%d" : "batch", im->names[t], d);
+            int symbol = hone_symbol(im->g, name);
+            v->type.dims[d] = symbol < 0 ? HONE_DIM_UNKNOWN : HONE_DIM_SYMBOL(symbol);
+        }
+        im->value[t] = v;
+        if (!HONE_PUSH(im->g->arena, im->g->inputs, im->g->n_inputs, im->g->cap_inputs, v))
+            return hone_fail(im->err, HONE_E_NOMEM, "out of memory");
+    }
+    return HONE_OK;
+}
+
+/* An output that no operator of its own makes (an input, a constant) is copied. */
+static hone_status add_outputs(tfr_import *im) {
+    for (int i = 0; i < im->sub->n_outputs; ++i) {
+        tfr_op op = {.in = &im->sub->outputs[i], .n_in = 1};
+        im->op = &op;
+        hone_value *v = tfr_in_raw(im, 0);
+        if (v && (!v->producer || hone_graph_is_output(im->g, v)))
+            v = tfr_unary(im, "Identity", v);
+        HONE_TRY(im->status);
+        if (!HONE_PUSH(im->g->arena, im->g->outputs, im->g->n_outputs, im->g->cap_outputs, v))
+            return hone_fail(im->err, HONE_E_NOMEM, "out of memory");
+    }
+    return HONE_OK;
+}
+
+static hone_status import_graph(tfr_import *im, const tfr_signature *s) {
+    im->value = HONE_NEW_ARRAY(im->g->arena, hone_value *, im->sub->n_tensors + 1);
+    if (!im->value || !make_names(im))
+        return hone_fail(im->err, HONE_E_NOMEM, "out of memory");
+    if (s) {
+        use_signature(im, s->inputs, s->n_inputs);
+        use_signature(im, s->outputs, s->n_outputs);
+    }
+    HONE_TRY(add_inputs(im));
+    for (int i = 0; i < im->sub->n_ops; ++i) {
+        im->op = &im->sub->ops[i];
+        im->rule = rule_of(im->op->code);
+        im->rule->build(im);
+        HONE_TRY(im->status);
+    }
+    return add_outputs(im);
+}
+
+static hone_status import_file(const uint8_t *bytes, size_t n, hone_graph *g,
+                               const char **description, hone_error *err) {
+    tfr_file *file = HONE_NEW(g->arena, tfr_file);
+    if (!file)
+        return hone_fail(err, HONE_E_NOMEM, "out of memory");
+    HONE_TRY(tfr_file_read(file, g->arena, bytes, n, err));
+    if (description)
+        *description = file->description;
+    const tfr_signature *s = file->n_signatures ? &file->signatures[0] : NULL;
+    const tfr_graph *main_graph = &file->graphs[s ? s->graph : 0];
+    HONE_TRY(check_operators(file, main_graph, err));
+    tfr_import im = {.g = g, .file = file, .sub = main_graph, .err = err};
+    HONE_TRY(import_graph(&im, s));
+    if (hone_graph_index(g) != HONE_OK)
+        return hone_fail(err, HONE_E_NOMEM, "out of memory");
+    return HONE_OK;
+}
+
+hone_status hone_tflite_import(const uint8_t *bytes, size_t n, hone_graph **out,
+                               const char **description, hone_error *err) {
+    hone_error ignored;
+    *out = NULL;
+    err = err ? err : &ignored;
+    hone_graph *g = hone_graph_create();
+    if (!g)
+        return hone_fail(err, HONE_E_NOMEM, "out of memory");
+    size_t limit;
+    if (!hone_mul_size(n, LIMIT_PER_BYTE, &limit) ||
+        !hone_add_size(limit, LIMIT_FIXED_BYTES, &limit))
+        limit = 0;
+    g->arena->limit_bytes = limit;
+    hone_status status = import_file(bytes, n, g, description, err);
+    g->arena->limit_bytes = 0;
+    if (status != HONE_OK) {
+        hone_graph_destroy(g);
+        return status;
+    }
+    *out = g;
+    return HONE_OK;
+}

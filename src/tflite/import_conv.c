@@ -1,0 +1,182 @@
+/* Convolutions and products. */
+#include "tflite/import_impl.h"
+
+/* Ids of the options; they differ from operator to operator. */
+typedef struct conv_options {
+    int padding, stride_w, stride_h, activation, dilation_w, dilation_h; /* -1: has none */
+} conv_options;
+
+static const conv_options conv_ids = {0, 1, 2, 3, 4, 5};
+static const conv_options depthwise_ids = {0, 1, 2, 4, 5, 6};
+
+/* Strides, dilations and padding: TensorFlow's SAME puts the odd element behind, as SAME_UPPER does. */
+static void set_window(tfr_import *im, hone_value *v, const conv_options *id) {
+    int64_t stride[2] = {tfr_option_i32(im, id->stride_h, 0), tfr_option_i32(im, id->stride_w, 0)};
+    int64_t dilation[2] = {tfr_option_i32(im, id->dilation_h, 1),
+                           tfr_option_i32(im, id->dilation_w, 1)};
+    if (stride[0] < 1 || stride[1] < 1 || dilation[0] < 1 || dilation[1] < 1)
+        tfr_fail(im, HONE_E_FORMAT, "strides or dilations below 1");
+    tfr_ints(im, v, "strides", stride, 2);
+    tfr_ints(im, v, "dilations", dilation, 2);
+    if (tfr_option_byte(im, id->padding, TFL_SAME) == TFL_SAME)
+        tfr_text_attr(im, v, "auto_pad", "SAME_UPPER");
+}
+
+/* Attributes of the integer operators: the three quantisations and the activation's limits. */
+static void set_scales(tfr_import *im, hone_value *v, int64_t activation) {
+    const tfr_tensor *w = tfr_in_tensor(im, 1), *y = tfr_out_tensor(im, 0);
+    if (im->status != HONE_OK || !v)
+        return;
+    tfr_param(im, v, "x", tfr_in_tensor(im, 0));
+    tfr_param(im, v, "y", y);
+    if (!hone_attr_set_floats(im->g, v->producer, "w_scale", w->quant.scale, w->quant.n_scales))
+        tfr_fail(im, HONE_E_NOMEM, "out of memory");
+    for (int i = 1; i < w->quant.n_scales; ++i) {
+        if (w->quant.zero_point[i] != w->quant.zero_point[0])
+            tfr_fail(im, HONE_E_UNSUPPORTED, "weights with several zero points");
+    }
+    tfr_int(im, v, "w_zero", w->quant.zero_point[0]);
+    tfr_int(im, v, "to", y->dtype);
+    tfr_limits(im, v, activation, y);
+}
+
+/* On integers: activations and weights are quantised, the weights have 8 bits or less. */
+static bool is_integer(tfr_import *im) {
+    const tfr_tensor *w = tfr_in_tensor(im, 1);
+    return tfr_runs_on_integers(im, false) && tfr_is_quantised(w) && w->quant.n_scales > 0 &&
+           hone_dtype_in(w->dtype, HONE_T(I8) | HONE_T(U8) | HONE_T(I4));
+}
+
+static bool has_rank(tfr_import *im, int k, int rank) {
+    const tfr_tensor *t = tfr_in_tensor(im, k);
+    if (t && t->rank == rank)
+        return true;
+    tfr_fail(im, HONE_E_SHAPE, "input %d has rank %d, not %d", k, t ? t->rank : 0, rank);
+    return false;
+}
+
+/* [o, kh, kw, i] or, depthwise, [1, kh, kw, o] to [o, i, kh, kw]. */
+static hone_value *onnx_weights(tfr_import *im, bool is_depthwise) {
+    hone_value *w = tfr_in_float(im, 1);
+    return is_depthwise ? tfr_transpose(im, w, (int64_t[]){3, 0, 1, 2}, 4) : tfr_to_nchw(im, w);
+}
+
+void tfr_build_conv(tfr_import *im) {
+    bool is_depthwise = im->op->code == TFL_DEPTHWISE_CONV_2D;
+    const conv_options *id = is_depthwise ? &depthwise_ids : &conv_ids;
+    int64_t activation = tfr_option_byte(im, id->activation, 0);
+    if (!has_rank(im, 0, 4) || !has_rank(im, 1, 4))
+        return;
+    int n_in = tfr_in_tensor(im, 2) ? 3 : 2;
+    if (is_integer(im)) {
+        hone_value *in[3] = {tfr_in_raw(im, 0), tfr_in_raw(im, 1), tfr_in_raw(im, 2)};
+        hone_value *y = tfr_make(im, is_depthwise ? "QDepthwiseConv" : "QConv", in, n_in);
+        set_window(im, y, id);
+        set_scales(im, y, activation);
+        tfr_out_raw(im, 0, y);
+        return;
+    }
+    int64_t channels = tfr_in_tensor(im, 0)->dims[3], per = tfr_in_tensor(im, 1)->dims[3];
+    int64_t group = is_depthwise ? channels : per > 0 ? channels / per : 0;
+    if (channels < 1 || group < 1)
+        tfr_fail(im, HONE_E_SHAPE, "the number of channels is not known or does not fit");
+    hone_value *in[3] = {tfr_to_nchw(im, tfr_in_float(im, 0)), onnx_weights(im, is_depthwise),
+                         tfr_in_float(im, 2)};
+    hone_value *y = tfr_make(im, "Conv", in, n_in);
+    set_window(im, y, id);
+    tfr_int(im, y, "group", group);
+    y = tfr_to_nhwc(im, tfr_activate(im, y, activation));
+    tfr_out_raw(im, 0, tfr_is_quantised(tfr_out_tensor(im, 0))
+                           ? tfr_quantise(im, y, tfr_out_tensor(im, 0))
+                           : y);
+}
+
+/* Inputs: output shape, weights [o, kh, kw, i], x, bias. The padding follows from the shape. */
+void tfr_build_transpose_conv(tfr_import *im) {
+    int64_t shape[4], activation = tfr_option_byte(im, 3, 0);
+    if (!has_rank(im, 1, 4) || !has_rank(im, 2, 4) || tfr_in_ints(im, 0, shape, 4) != 4) {
+        tfr_fail(im, HONE_E_UNSUPPORTED, "the output's shape must be constant");
+        return;
+    }
+    const tfr_tensor *w = tfr_in_tensor(im, 1), *x = tfr_in_tensor(im, 2);
+    int64_t stride[2] = {tfr_option_i32(im, 2, 0), tfr_option_i32(im, 1, 0)};
+    int64_t pads[4], extra[2];
+    bool is_same = tfr_option_byte(im, 0, TFL_SAME) == TFL_SAME;
+    for (int d = 0; d < 2; ++d) {
+        if (x->dims[d + 1] < 1 || stride[d] < 1 || w->dims[d + 1] < 1 || shape[d + 1] < 1) {
+            tfr_fail(im, HONE_E_UNSUPPORTED, "strides or sizes that are not known or possible");
+            return;
+        }
+        int64_t full = (x->dims[d + 1] - 1) * stride[d] + w->dims[d + 1];
+        int64_t total = full > shape[d + 1] ? full - shape[d + 1] : 0;
+        pads[d] = is_same ? total / 2 : 0;
+        pads[d + 2] = total - pads[d];
+        extra[d] = shape[d + 1] > full ? shape[d + 1] - full : 0;
+    }
+    hone_value *in[3] = {tfr_to_nchw(im, tfr_in_float(im, 2)),
+                         tfr_transpose(im, tfr_in_float(im, 1), (int64_t[]){3, 0, 1, 2}, 4),
+                         tfr_in_float(im, 3)};
+    hone_value *y = tfr_make(im, "ConvTranspose", in, in[2] ? 3 : 2);
+    tfr_ints(im, y, "strides", stride, 2);
+    tfr_ints(im, y, "pads", pads, 4);
+    tfr_ints(im, y, "output_padding", extra, 2);
+    tfr_out(im, 0, tfr_to_nhwc(im, tfr_activate(im, y, activation)));
+}
+
+/* The input as rows of the weights' length, unless its own rows have it and are to stay. */
+static hone_value *rows(tfr_import *im, hone_value *x, bool keeps_dims) {
+    const tfr_tensor *t = tfr_in_tensor(im, 0), *w = tfr_in_tensor(im, 1);
+    bool fits = t->rank > 0 && t->dims[t->rank - 1] == w->dims[1];
+    return fits && (keeps_dims || t->rank == 2)
+               ? x
+               : tfr_reshape(im, x, (int64_t[]){-1, w->dims[1]}, 2);
+}
+
+void tfr_build_dense(tfr_import *im) {
+    enum { ACTIVATION, FORMAT, KEEPS_DIMS };
+    int64_t activation = tfr_option_byte(im, ACTIVATION, 0);
+    bool keeps_dims = tfr_option_byte(im, KEEPS_DIMS, 0) != 0;
+    if (!has_rank(im, 1, 2) || !tfr_in_tensor(im, 0))
+        return;
+    if (tfr_option_byte(im, FORMAT, 0) != 0) {
+        tfr_fail(im, HONE_E_UNSUPPORTED, "shuffled weights");
+        return;
+    }
+    hone_value *y;
+    if (is_integer(im)) {
+        hone_value *in[3] = {rows(im, tfr_in_raw(im, 0), keeps_dims), tfr_in_raw(im, 1),
+                             tfr_in_raw(im, 2)};
+        y = tfr_make(im, "QFullyConnected", in, in[2] ? 3 : 2);
+        set_scales(im, y, activation);
+        bool is_real = tfr_in_tensor(im, 1)->quant.n_scales == 1 &&
+                       tfr_in_tensor(im, 0)->dtype == HONE_DTYPE_I8;
+        tfr_int(im, y, "real", is_real);
+        tfr_out_raw(im, 0, y);
+        return;
+    }
+    hone_value *x = rows(im, tfr_in_float(im, 0), keeps_dims);
+    hone_value *w = tfr_transpose(im, tfr_in_float(im, 1), (int64_t[]){1, 0}, 2);
+    y = tfr_binary(im, "MatMul", x, w);
+    if (tfr_in_tensor(im, 2))
+        y = tfr_binary(im, "Add", y, tfr_in_float(im, 2));
+    y = tfr_activate(im, y, activation);
+    const tfr_tensor *out = tfr_out_tensor(im, 0);
+    tfr_out_raw(im, 0, tfr_is_quantised(out) ? tfr_quantise(im, y, out) : y);
+}
+
+static hone_value *adjoint(tfr_import *im, int k, bool is_adjoint) {
+    const tfr_tensor *t = tfr_in_tensor(im, k);
+    hone_value *v = tfr_in(im, k);
+    int64_t perm[HONE_MAX_RANK];
+    if (!t || !is_adjoint || t->rank < 2)
+        return v;
+    for (int i = 0; i < t->rank; ++i)
+        perm[i] = i < t->rank - 2 ? i : 2 * t->rank - 3 - i;
+    return tfr_transpose(im, v, perm, t->rank);
+}
+
+void tfr_build_batch_matmul(tfr_import *im) {
+    hone_value *a = adjoint(im, 0, tfr_option_byte(im, 0, 0) != 0);
+    hone_value *b = adjoint(im, 1, tfr_option_byte(im, 1, 0) != 0);
+    tfr_out(im, 0, tfr_binary(im, "MatMul", a, b));
+}
