@@ -42,20 +42,47 @@ static box make_box(const float *p, bool center) {
     return b;
 }
 
-static bool suppresses(const box *a, const box *b, float threshold) {
-    float w = fminf(a->x1, b->x1) - fmaxf(a->x0, b->x0);
-    float h = fminf(a->y1, b->y1) - fmaxf(a->y0, b->y0);
-    float both = w * h, all = a->area + b->area - both;
-    return w > 0 && h > 0 && both > 0 && a->area > 0 && b->area > 0 && all > 0 &&
-           both / all > threshold;
+/* Boxes chosen so far, a coordinate at a time, so that one box is compared with many at once. */
+typedef struct chosen_boxes {
+    float *x0, *y0, *x1, *y1, *area;
+} chosen_boxes;
+
+/* A box without area, or with NaN in it (whose area is NaN or 0), neither suppresses nor is
+ * suppressed. */
+static bool is_suppressed(const box *b, const chosen_boxes *c, int64_t n, float threshold) {
+    enum { BLOCK = 32 };
+    for (int64_t first = 0; first < n; first += BLOCK) {
+        int64_t end = first + BLOCK < n ? first + BLOCK : n;
+        int any = 0;
+        for (int64_t k = first; k < end; ++k) {
+            float w = (b->x1 < c->x1[k] ? b->x1 : c->x1[k]) - (b->x0 > c->x0[k] ? b->x0 : c->x0[k]);
+            float h = (b->y1 < c->y1[k] ? b->y1 : c->y1[k]) - (b->y0 > c->y0[k] ? b->y0 : c->y0[k]);
+            float both = w * h, all = b->area + c->area[k] - both;
+            any |= (w > 0) & (h > 0) & (both > 0) & (b->area > 0) & (c->area[k] > 0) & (all > 0) &
+                   (both / all > threshold);
+        }
+        if (any)
+            return true;
+    }
+    return false;
 }
 
 /* Best score first, then lowest index. */
-static int by_score(const void *pa, const void *pb) {
-    const candidate *a = pa, *b = pb;
-    if (a->score != b->score)
-        return a->score > b->score ? -1 : 1;
-    return a->index < b->index ? -1 : a->index > b->index;
+static bool is_better(const candidate *a, const candidate *b) {
+    return a->score != b->score ? a->score > b->score : a->index < b->index;
+}
+
+/* Restore the heap whose root alone may be out of place; the best is on top. */
+static void sift_down(candidate *heap, int64_t n, int64_t at) {
+    candidate c = heap[at];
+    for (int64_t child; (child = 2 * at + 1) < n; at = child) {
+        if (child + 1 < n && is_better(&heap[child + 1], &heap[child]))
+            ++child;
+        if (!is_better(&heap[child], &c))
+            break;
+        heap[at] = heap[child];
+    }
+    heap[at] = c;
 }
 
 typedef struct nms {
@@ -64,6 +91,7 @@ typedef struct nms {
     bool has_min_score;
     box *boxes;
     candidate *list;
+    chosen_boxes kept;
 } nms;
 
 /* Writes the chosen indices, returns their number. */
@@ -74,14 +102,24 @@ static int64_t nms_class(const nms *p, const float *scores, int32_t *chosen) {
             continue;
         p->list[n++] = (candidate){isnan(scores[i]) ? -INFINITY : scores[i], (int32_t)i};
     }
-    qsort(p->list, (size_t)n, sizeof *p->list, by_score);
-    for (int64_t i = 0; i < n && n_chosen < p->max; ++i) {
-        const box *b = &p->boxes[p->list[i].index];
-        bool keep = true;
-        for (int64_t k = 0; keep && k < n_chosen; ++k)
-            keep = !suppresses(b, &p->boxes[chosen[k]], p->iou);
-        if (keep)
-            chosen[n_chosen++] = p->list[i].index;
+    /* A heap, since the best few are often all that is wanted. */
+    for (int64_t i = n / 2 - 1; i >= 0; --i)
+        sift_down(p->list, n, i);
+    const chosen_boxes *k = &p->kept;
+    while (n > 0 && n_chosen < p->max) {
+        int32_t index = p->list[0].index;
+        const box *b = &p->boxes[index];
+        p->list[0] = p->list[--n];
+        if (n > 0)
+            sift_down(p->list, n, 0);
+        if (is_suppressed(b, k, n_chosen, p->iou))
+            continue;
+        k->x0[n_chosen] = b->x0;
+        k->y0[n_chosen] = b->y0;
+        k->x1[n_chosen] = b->x1;
+        k->y1[n_chosen] = b->y1;
+        k->area[n_chosen] = b->area;
+        chosen[n_chosen++] = index;
     }
     return n_chosen;
 }
@@ -125,8 +163,11 @@ hone_status hone_ref_nms(hone_op_ctx *c) {
     p.list = hone_op_array(c, p.n_boxes, sizeof(candidate));
     int64_t *count = hone_op_array(c, n_lists, sizeof *count);
     int32_t *chosen = hone_op_array(c, n_lists, sizeof *chosen * (size_t)p.max);
-    if (!p.boxes || !p.list || !count || !chosen)
+    float *kept = hone_op_array(c, p.max, 5 * sizeof *kept);
+    if (!p.boxes || !p.list || !count || !chosen || !kept)
         return HONE_E_NOMEM;
+    p.kept =
+        (chosen_boxes){kept, kept + p.max, kept + 2 * p.max, kept + 3 * p.max, kept + 4 * p.max};
     for (int64_t i = 0; i < n_lists; ++i) {
         const float *from = (const float *)boxes->data + i / scores->dims[1] * p.n_boxes * 4;
         for (int64_t k = 0; i % scores->dims[1] == 0 && k < p.n_boxes; ++k)
