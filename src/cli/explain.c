@@ -17,7 +17,7 @@ typedef struct explainer {
     hone_choices *timed; /* problems measured so far */
     int n_timed, cap_timed;
     hone_pool *pool;
-    double peak;
+    double peak, read; /* the machine's: operations and bytes a second */
     bool is_exact;
     hone_timing_budget budget;
     cli_table *table; /* or */
@@ -64,6 +64,8 @@ static void find_choices(explainer *x, const cli_node *seen, hone_choices *c) {
 
 /* Why the reference kernel runs; "" when it does not. */
 static const char *why_reference(const hone_node *n, const cli_node *seen) {
+    if (!n->impl && n->op->flags & HONE_OP_VIEW)
+        return "a view of its input: nothing to compute";
     if (!seen)
         return n->impl ? "" : "no optimised kernel for this operator";
     if (seen->impl)
@@ -232,29 +234,43 @@ static void watch_run(explainer *x, cli_subject *s, const cli_args *args) {
         cli_note("no times: the model does not run on made-up inputs: %s", err.message);
 }
 
+static void print_text(explainer *x, const hone_graph *g, int n_threads) {
+    x->table =
+        cli_table_create("node|operator|kernel|>ms|>GFLOP/s|>of peak|>GB/s|output|alternatives");
+    explain_graph(x, g, 0);
+    cli_progress_end(&x->progress);
+    cli_table_print(x->table, stdout);
+    if (x->nodes.n_runs > 0)
+        printf("\ntimes are the least of %d runs with %d threads\n", (int)x->nodes.n_runs,
+               n_threads);
+    printf("peak %.1f GFLOP/s, reading memory %.1f GB/s\n", x->peak * 1e-9, x->read * 1e-9);
+}
+
+static void print_json(explainer *x, const hone_graph *g) {
+    cli_json *j = x->json;
+    cli_json_number(j, "peak_gflops", x->peak * 1e-9);
+    cli_json_number(j, "peak_read_gb_per_s", x->read * 1e-9);
+    cli_json_open(j, "explain", '[');
+    explain_graph(x, g, 0);
+    cli_json_close(j, ']');
+    cli_progress_end(&x->progress);
+}
+
 hone_status cli_explain(cli_subject *s, const cli_args *args, cli_json *j, hone_error *err) {
     const hone_graph *g = s->engine->graph;
+    int n_threads = hone_session_threads(s->session);
     explainer x = {
         .is_exact = args->exact, .json = j, .n_nodes = count_nodes(g) + 1, .budget = quick_look};
     x.budget.is_cold = cli_is_cold(s);
-    HONE_TRY(hone_pool_create(hone_session_threads(s->session), &x.pool, err));
+    HONE_TRY(hone_pool_create(n_threads, &x.pool, err));
     watch_run(&x, s, args);
     x.peak = hone_peak_flops(x.pool);
-    if (j)
-        cli_json_open(j, "explain", '[');
-    else
-        x.table = cli_table_create(
-            "node|operator|kernel|>ms|>GFLOP/s|>of peak|>GB/s|output|alternatives");
+    x.read = hone_peak_read(x.pool);
     cli_progress_start(&x.progress);
-    explain_graph(&x, g, 0);
-    cli_progress_end(&x.progress);
     if (j)
-        cli_json_close(j, ']');
+        print_json(&x, g);
     else
-        cli_table_print(x.table, stdout);
-    if (!j && x.nodes.n_runs > 0)
-        printf("\ntimes are the least of %d runs with %d threads; peak %.1f GFLOP/s\n",
-               (int)x.nodes.n_runs, hone_session_threads(s->session), x.peak * 1e-9);
+        print_text(&x, g, n_threads);
     cli_nodes_free(&x.nodes);
     free(x.timed);
     hone_pool_destroy(x.pool);
