@@ -46,6 +46,9 @@ void tfl_widen(const hone_tensor *t, int64_t i, int64_t n, int32_t zero, int16_t
 hone_dtype tfl_out_type(const hone_infer_ctx *c) {
     int64_t to = hone_attr_int(c->node, "to", c->in[0].dtype);
     bool is_known = to > 0 && to < HONE_DTYPE_COUNT &&
-                    hone_dtype_in((hone_dtype)to, HONE_T(I8) | HONE_T(U8) | HONE_T(I16) | HONE_T(I32));
+                    hone_dtype_in((hone_dtype)to,
+                                  HONE_T(I8) | HONE_T(U8) | HONE_T(I16) | HONE_T(I32));
+    if (c->in[0].dtype == HONE_DTYPE_F32 && !hone_attr_find(c->node, "to"))
+        return HONE_DTYPE_F32; /* hybrid */
     return is_known ? (hone_dtype)to : HONE_DTYPE_NONE;
 }
