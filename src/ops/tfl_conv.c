@@ -266,6 +266,7 @@ hone_status hone_ref_tfl_dense(hone_op_ctx *c) {
 static hone_status check_weights(hone_infer_ctx *c, int rank) {
     uint32_t types = HONE_T(I8) | HONE_T(U8) | HONE_T(I4) | HONE_T(U4) | HONE_T(I2);
     const float *scale;
+    HONE_TRY(tfl_check_type(c));
     if (hone_attr_floats(c->node, "w_scale", &scale) < 1)
         return hone_infer_fail(c, HONE_E_FORMAT, "the weights have no scale");
     if (c->in[1].rank != rank || !hone_dtype_in(c->in[1].dtype, types))
