@@ -180,6 +180,10 @@ typedef struct hone_shape_range {
     int64_t min[HONE_MAX_RANK], opt[HONE_MAX_RANK], max[HONE_MAX_RANK];
 } hone_shape_range;
 
+/** What an engine computes in. BF16: activations and the weights of products are stored as bfloat16,
+ * sums are FP32; inputs and outputs keep their types. */
+typedef enum hone_precision { HONE_PRECISION_FP32, HONE_PRECISION_BF16 } hone_precision;
+
 typedef struct hone_build_options {
     int optimize;         /* 0: none, reference kernels; 1: graph passes; 2: and kernels (default) */
     hone_tune tune;       /* default off */
@@ -202,6 +206,8 @@ typedef struct hone_build_options {
     /** Called with remarks, such as that the tuning cache is damaged; may be NULL. */
     void (*remark)(void *arg, const char *text);
     void *remark_arg;
+    /** BF16 needs a CPU with AVX512-BF16; elsewhere the engine is FP32, and a remark says so. */
+    hone_precision precision;
 } hone_build_options;
 
 /** Fills in the defaults. */

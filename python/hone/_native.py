@@ -94,6 +94,7 @@ class BuildOptions(ctypes.Structure):
         ("tune_cache", c_char_p),
         ("remark", REMARK),
         ("remark_arg", c_void_p),
+        ("precision", c_int),
     ]
 
 

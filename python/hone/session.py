@@ -18,6 +18,7 @@ PathLike: TypeAlias = "str | os.PathLike[str]"
 Dim: TypeAlias = int | tuple[int, int, int]
 
 _TUNE = {"off": 0, "quick": 1, "full": 2}
+_PRECISION = {"fp32": 0, "bf16": 1}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +41,7 @@ class SessionOptions:
     intra_op_num_threads: int = 0  #: 0: as many as the process may use
     optimize: int = 2  #: 0: none, 1: graph passes, 2: and kernels
     tune: str = "off"  #: time candidate kernels: "off", "quick" or "full"
+    precision: str = "fp32"  #: what to compute in: "fp32", or "bf16" where the CPU has it
     isa: str | None = None  #: build for CPUs of this level, e.g. "avx2"; None: for this one
     tune_cache: str | None = None  #: file that keeps what tuning measures; None: nothing is kept
     exact: bool = False  #: leave out Winograd and other reformulations of arithmetic
@@ -65,12 +67,17 @@ def _shape_range(name: str, dims: Sequence[Dim]) -> ShapeRange:
 def _native_options(options: SessionOptions) -> BuildOptions:
     if options.tune not in _TUNE:
         raise ValueError(f"tune is {options.tune!r}; it can be {', '.join(_TUNE)}")
+    if options.precision not in _PRECISION:
+        raise ValueError(
+            f"precision is {options.precision!r}; it can be {', '.join(_PRECISION)}"
+        )
     native = BuildOptions()
     lib.hone_build_options_init(ctypes.byref(native))
     native.optimize = options.optimize
     native.tune = _TUNE[options.tune]
     native.tune_cache = os.fsencode(options.tune_cache) if options.tune_cache else None
     native.isa = options.isa.encode() if options.isa else None
+    native.precision = _PRECISION[options.precision]
     native.n_threads = options.intra_op_num_threads
     native.max_ram_bytes = options.max_ram_bytes
     native.is_exact = options.exact

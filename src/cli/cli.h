@@ -23,7 +23,7 @@ typedef struct cli_list {
 typedef struct cli_args {
     cli_list files; /* positional */
     cli_list inputs, shapes;
-    const char *output, *output_dir, *graph, *trace, *passes, *tune, *tune_cache, *isa;
+    const char *output, *output_dir, *graph, *trace, *passes, *tune, *tune_cache, *isa, *precision;
     int level, level_a, level_b, threads, stop_at, seed, runs;
     double seconds, rtol, atol;
     size_t max_ram;

@@ -29,6 +29,8 @@
                    "time kernel candidates on this machine (default off)"),                        \
         CLI_OPTION("--tune-cache", "FILE|off", CLI_TEXT, tune_cache,                               \
                    "where tuning keeps its times (default ~/.cache/hone/tuning)"),                 \
+        CLI_OPTION("--precision", "fp32|bf16", CLI_TEXT, precision,                                \
+                   "what to compute in (default fp32)"),                                           \
         CLI_OPTION("--isa", "LEVEL", CLI_TEXT, isa,                                                \
                    "pack weights for ref, avx2, avx512, ... (default: what this CPU has)"),        \
         CLI_OPTION("--exact", NULL, CLI_FLAG, exact,                                               \

@@ -118,6 +118,16 @@ static const char *tune_cache_path(const char *given, char *path, size_t size) {
     return path;
 }
 
+static hone_status parse_precision(const char *text, hone_precision *out, hone_error *err) {
+    if (strcmp(text, "fp32") == 0)
+        *out = HONE_PRECISION_FP32;
+    else if (strcmp(text, "bf16") == 0)
+        *out = HONE_PRECISION_BF16;
+    else
+        return hone_fail(err, HONE_E_ARGUMENT, "--precision %s: it is fp32 or bf16", text);
+    return HONE_OK;
+}
+
 static hone_status request_init(request *r, const cli_args *args, int level, hone_error *err) {
     hone_build_options *o = &r->options;
     hone_build_options_init(o);
@@ -138,6 +148,8 @@ static hone_status request_init(request *r, const cli_args *args, int level, hon
     o->remark = cli_remark;
     if (args->tune)
         HONE_TRY(parse_tune(args->tune, &o->tune, err));
+    if (args->precision)
+        HONE_TRY(parse_precision(args->precision, &o->precision, err));
     if (o->tune != HONE_TUNE_OFF)
         o->tune_cache = tune_cache_path(args->tune_cache, r->tune_cache, sizeof r->tune_cache);
     return HONE_OK;
@@ -249,7 +261,8 @@ const char *cli_precision(const hone_engine *e) {
         const hone_node *n = e->graph->nodes[i];
         if (hone_node_macs(n, NULL) == 0 || n->n_in == 0 || !n->in[0])
             continue;
-        const char *name = type_class(n->in[0]->type.dtype);
+        bool is_bf16 = n->out[0] && n->out[0]->type.dtype == HONE_DTYPE_BF16;
+        const char *name = type_class(is_bf16 ? HONE_DTYPE_BF16 : n->in[0]->type.dtype);
         if (found && name && strcmp(found, name) != 0)
             return "mixed";
         found = name ? name : found;

@@ -192,9 +192,12 @@ static hone_status lower(hone_engine *e, const hone_build_options *o, hone_error
         return hone_fail(err, HONE_E_ARGUMENT,
                          "this CPU has %s and cannot build for %s; build there",
                          hone_isa_name(hone_cpu_isa()), o->isa);
+    if (o->precision == HONE_PRECISION_BF16 && isa < (int)HONE_ISA_AVX512_BF16 && o->remark)
+        o->remark(o->remark_arg, "BF16 needs AVX512-BF16: the engine computes in float32");
     hone_lower_options options = {
         .isa = (hone_isa)isa,
         .is_exact = o->is_exact,
+        .precision = o->precision,
         .tune = o->tune,
         .n_threads = e->n_threads,
         .tune_cache = o->tune_cache,

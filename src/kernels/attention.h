@@ -13,8 +13,9 @@ enum { HONE_ATTENTION_Q_BLOCK = 96, HONE_ATTENTION_KV_BLOCK = 128 };
  * head h reads key and value head h / (n_heads / n_kv_heads). */
 typedef struct hone_attention {
     int64_t n_batch, n_heads, n_kv_heads, n_q, n_kv, size, v_size;
-    const float *q, *k, *v;
-    float *y; /* overlaps nothing */
+    const void *q, *k, *v; /* floats, or BF16 when is_bf16 */
+    void *y;               /* as q; overlaps nothing */
+    bool is_bf16;          /* scores and sums are FP32 */
     int64_t q_at[3], k_at[3], v_at[3], y_at[3];
     float scale, softcap; /* softcap 0: none */
     /* [batch, head, query, key] strides, 0: broadcast; at most one of the two masks is set. */

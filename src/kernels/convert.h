@@ -5,7 +5,8 @@
 #include <stdint.h>
 
 /* x and y do not overlap; any alignment of the element type. Rounding is half to even; NaN stays
- * NaN (quieted), FP16 overflow gives infinity, denormals are kept. */
+ * NaN (quieted), FP16 overflow gives infinity, denormals are kept; AVX512-BF16 makes them zeros on
+ * the way to BF16. */
 typedef void hone_f16_to_f32_fn(const uint16_t *x, float *y, int64_t n);
 typedef void hone_f32_to_f16_fn(const float *x, uint16_t *y, int64_t n);
 

@@ -13,6 +13,7 @@ hone_conv hone_deconv_gemm(const hone_conv *p) {
         return g;
     g = hone_conv_gemm(n_rows, n_columns, p->ic);
     g.ldx = p->ldx;
+    g.x_storage = p->x_storage;
     return g;
 }
 
@@ -58,7 +59,7 @@ void hone_deconv_scatter(const hone_conv *p, const float *z, const float *bias, 
     const int64_t columns = p->kh * p->kw * p->oc;
     for (int64_t row = first; row < last; ++row) {
         int64_t in = row / p->oh, oy = row % p->oh;
-        float *to = y + row * p->ow * p->ldy;
+        float *to = y + (row - first) * p->ow * p->ldy;
         if (is_tiling(p)) {
             const float *from = z + (in * p->ih + oy / p->sh) * p->iw * columns;
             copy_row(p, from + oy % p->sh * p->kw * p->oc, bias, to);

@@ -91,8 +91,8 @@ static void classify(hone_ew_program *p) {
     bool strided = false;
     for (int k = 0; k < p->n_in; ++k) {
         bool dense = true, scalar = true,
-             row = p->rank > 1 && p->in_type[k] == HONE_EW_F32 &&
-                   p->dims[p->rank - 1] <= HONE_EW_TILE;
+             row =
+                 p->rank > 1 && p->in_type[k] != HONE_EW_U8 && p->dims[p->rank - 1] <= HONE_EW_TILE;
         int64_t expect = 1;
         for (int d = p->rank - 1; d >= 0; --d) {
             dense = dense && p->strides[k][d] == expect;

@@ -69,7 +69,11 @@ typedef enum hone_ew_op {
         HONE_EW_OP_COUNT
 } hone_ew_op;
 
-typedef enum hone_ew_type { HONE_EW_F32, HONE_EW_U8 } hone_ew_type; /* U8: a boolean, 0 or 1 */
+typedef enum hone_ew_type {
+    HONE_EW_F32,
+    HONE_EW_U8,  /* a boolean, 0 or 1 */
+    HONE_EW_BF16 /* steps compute in FP32 */
+} hone_ew_type;
 
 enum {
     HONE_EW_MAX_IN = 8,
@@ -81,7 +85,8 @@ enum {
     HONE_EW_ROOM = 2                    /* tiles of an input: rows repeat, starting anywhere */
 };
 
-/* How an input is walked. A row is one short last dimension that every row of the result repeats. */
+/* How an input is walked. A row is one short last dimension that every row of the result repeats.
+ */
 enum hone_ew_kind { HONE_EW_DENSE, HONE_EW_SCALAR, HONE_EW_STRIDED, HONE_EW_ROW };
 
 /* Values are numbered: inputs first, then one a step. */

@@ -22,6 +22,10 @@ typedef struct hone_layer_norm {
 /** Rows [begin, end). Relative error about 1e-6 of the largest |y| of the row. */
 typedef void hone_layer_norm_fn(const hone_layer_norm *p, int64_t begin, int64_t end);
 
+/** The same with x and y stored as BF16, without residual and sum: rows [begin, end). */
+typedef void hone_layer_norm_bf16_fn(const hone_layer_norm *p, const uint16_t *x, uint16_t *y,
+                                     int64_t begin, int64_t end);
+
 /* Group normalisation; instance normalisation has one channel a group. Statistics over one group's
  * channels and all positions; scale and bias are per channel. One of the two strides is 1:
  * position_stride (NCHW) or channel_stride (NHWC). */

@@ -6,8 +6,8 @@
 #include <stdint.h>
 
 typedef struct hone_pool2d {
-    const float *x;
-    float *y;
+    const void *x; /* floats, or for pool2d_bf16 BF16 */
+    void *y;
     int64_t n_batch, height, width, channels, out_height, out_width;
     int64_t kernel_h, kernel_w, stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w;
     int64_t pad_bottom, pad_right;   /* count for count_include_pad only */

@@ -22,4 +22,8 @@ typedef enum hone_reduce_op {
 typedef void hone_reduce_fn(hone_reduce_op op, const float *x, int64_t n, int64_t inner, float *y,
                             int64_t begin, int64_t end);
 
+/** The same on BF16, SUM, MEAN, MAX and MIN only; sums are FP32 and rounded at the end. */
+typedef void hone_reduce_bf16_fn(hone_reduce_op op, const uint16_t *x, int64_t n, int64_t inner,
+                                 uint16_t *y, int64_t begin, int64_t end);
+
 #endif

@@ -25,10 +25,12 @@ typedef struct hone_vec_kernels {
     hone_isa isa;
     hone_ew_fn *eltwise;
     hone_reduce_fn *reduce;
+    hone_reduce_bf16_fn *reduce_bf16;
     hone_softmax_fn *softmax;
     hone_layer_norm_fn *layer_norm;
+    hone_layer_norm_bf16_fn *layer_norm_bf16;
     hone_group_norm_fn *group_norm;
-    hone_pool2d_fn *pool2d;
+    hone_pool2d_fn *pool2d, *pool2d_bf16;
     hone_attention_fn *attention;
     hone_lstm_step_fn *lstm_step;
     hone_gru_step_fn *gru_step;
@@ -49,7 +51,7 @@ const hone_vec_kernels *hone_vec_kernels_for(hone_isa isa);
 
 extern const hone_vec_kernels hone_vec_ref;
 #if defined(__x86_64__)
-extern const hone_vec_kernels hone_vec_avx2, hone_vec_avx512;
+extern const hone_vec_kernels hone_vec_avx2, hone_vec_avx512, hone_vec_avx512_bf16;
 #endif
 
 #endif

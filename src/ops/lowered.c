@@ -35,8 +35,19 @@ static hone_status infer_window(hone_infer_ctx *c, int64_t channels) {
     return HONE_OK;
 }
 
+/* Products write another type than they read where `to` says so. */
+static hone_status store_as(hone_infer_ctx *c) {
+    if (c->out[0].kind == HONE_KIND_TENSOR)
+        c->out[0].dtype = (hone_dtype)hone_attr_int(c->node, "to", (int64_t)c->out[0].dtype);
+    return c->out[0].dtype == HONE_DTYPE_NONE ||
+                   hone_dtype_in(c->out[0].dtype, HONE_T(F32) | HONE_T(BF16))
+               ? HONE_OK
+               : hone_infer_fail(c, HONE_E_FORMAT, "results of type %d", (int)c->out[0].dtype);
+}
+
 hone_status hone_infer_lowered_conv(hone_infer_ctx *c) {
-    return infer_window(c, hone_attr_int(c->node, "out_channels", 0));
+    HONE_TRY(infer_window(c, hone_attr_int(c->node, "out_channels", 0)));
+    return store_as(c);
 }
 
 hone_status hone_infer_lowered_pool(hone_infer_ctx *c) {
@@ -66,7 +77,7 @@ hone_status hone_infer_lowered_deconv(hone_infer_ctx *c) {
         c->out[0].dims[d + 1] = size < 0 ? HONE_DIM_UNKNOWN : out < 0 ? 0 : out;
     }
     c->out[0].dims[n + 1] = hone_attr_int(c->node, "out_channels", 0);
-    return HONE_OK;
+    return store_as(c);
 }
 
 hone_status hone_infer_lowered_gemm(hone_infer_ctx *c) {
@@ -78,13 +89,13 @@ hone_status hone_infer_lowered_gemm(hone_infer_ctx *c) {
                                "rows of %" PRId64 " elements, the weight has %" PRId64, last, k);
     hone_infer_same(c, 0, 0);
     c->out[0].dims[c->in[0].rank - 1] = hone_attr_int(c->node, "out_channels", 0);
-    return HONE_OK;
+    return store_as(c);
 }
 
 hone_status hone_infer_lowered_eltwise(hone_infer_ctx *c) {
     int64_t dims[HONE_MAX_RANK], wider[HONE_MAX_RANK];
     int rank = 0, to = (int)hone_attr_int(c->node, "to", HONE_DTYPE_F32);
-    if (to != HONE_DTYPE_F32 && to != HONE_DTYPE_BOOL)
+    if (to != HONE_DTYPE_F32 && to != HONE_DTYPE_BF16 && to != HONE_DTYPE_BOOL)
         return hone_infer_fail(c, HONE_E_FORMAT, "element-wise results of type %d", to);
     for (int i = 0; i < c->n_in; ++i) {
         int r = rank;

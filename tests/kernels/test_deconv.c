@@ -75,7 +75,7 @@ static void check(int64_t k, int64_t stride, int64_t dilation, int64_t pad, int6
     for (int64_t t = 0; t < kernel->n_tasks(&g); ++t)
         kernel->run(&g, &args, t, scratch);
     hone_deconv_scatter(&p, z, bias, y, 0, 3);
-    hone_deconv_scatter(&p, z, bias, y, 3, p.n * p.oh);
+    hone_deconv_scatter(&p, z, bias, y + 3 * p.ow * p.ldy, 3, p.n * p.oh);
     double *want = expected(&p, x, w, bias), worst = 0;
     for (int64_t i = 0; i < p.n * p.oh * p.ow * p.oc; ++i) {
         double e = fabs((double)y[i / p.oc * p.ldy + i % p.oc] - want[i]);

@@ -16,9 +16,9 @@ enum {
 };
 
 static double score(const hone_attention *p, int64_t b, int64_t h, int64_t i, int64_t j) {
-    const float *q = p->q + b * p->q_at[0] + h * p->q_at[1] + i * p->q_at[2];
+    const float *q = (const float *)p->q + b * p->q_at[0] + h * p->q_at[1] + i * p->q_at[2];
     int64_t g = h / (p->n_heads / p->n_kv_heads), at = i + (p->offset ? p->offset[b] : 0);
-    const float *k = p->k + b * p->k_at[0] + g * p->k_at[1] + j * p->k_at[2];
+    const float *k = (const float *)p->k + b * p->k_at[0] + g * p->k_at[1] + j * p->k_at[2];
     int64_t m = b * p->mask_at[0] + h * p->mask_at[1] + i * p->mask_at[2] + j * p->mask_at[3];
     double s = 0;
     if ((p->n_keys && j >= p->n_keys[b]) || (p->causal && j > at) ||
@@ -44,11 +44,11 @@ static void check_row(const hone_attention *p, int64_t b, int64_t h, int64_t i, 
         double w = exp(s[j] - top);
         sum += w;
         for (int64_t d = 0; d < p->v_size; ++d)
-            want[d] += w * p->v[b * p->v_at[0] + g * p->v_at[1] + j * p->v_at[2] + d];
+            want[d] += w * ((const float *)p->v)[b * p->v_at[0] + g * p->v_at[1] + j * p->v_at[2] + d];
     }
     for (int64_t d = 0; d < p->v_size; ++d)
         want[d] = sum > 0 ? want[d] / sum : 0;
-    check_close(p->y + b * p->y_at[0] + h * p->y_at[1] + i * p->y_at[2], want, p->v_size, 3e-6,
+    check_close((const float *)p->y + b * p->y_at[0] + h * p->y_at[1] + i * p->y_at[2], want, p->v_size, 3e-6,
                 "attention", isa);
 }
 

@@ -50,7 +50,7 @@ static void test_pool(const hone_vec_kernels *k, const char *isa, int64_t channe
         n = p.count_include_pad ? padded : n;
         if (!p.is_max)
             want = n ? want / (double)n : 0;
-        check_close(p.y + i, &want, 1, p.is_max ? 0 : 1e-6, p.is_max ? "max pool" : "mean pool",
+        check_close((const float *)p.y + i, &want, 1, p.is_max ? 0 : 1e-6, p.is_max ? "max pool" : "mean pool",
                     isa);
     }
     guarded_free(&y, "pool");
@@ -107,7 +107,7 @@ static void test_resize(const hone_vec_kernels *k, const char *isa, int64_t chan
         double want = (1 - fy) * ((1 - fx) * AT(y0, x0) + fx * AT(y0, x1)) +
                       fy * ((1 - fx) * AT(y1, x0) + fx * AT(y1, x1));
 #undef AT
-        check_close(p.y + i, &want, 1, is_nearest ? 0 : 5e-7, "resize", isa);
+        check_close((const float *)p.y + i, &want, 1, is_nearest ? 0 : 5e-7, "resize", isa);
     }
     guarded_free(&y, "resize");
     free(x);

@@ -16,6 +16,9 @@ HONE_NODISCARD hone_status hone_cpu_lower_rnn(hone_graph *g, hone_error *err);
 HONE_NODISCARD hone_status hone_cpu_fuse_epilogues(hone_graph *g, hone_error *err);
 /** Chains of element-wise nodes become hone.Eltwise. */
 HONE_NODISCARD hone_status hone_cpu_fuse_eltwise(hone_graph *g, hone_error *err);
+/** Store activations as BF16 where the options say so and it pays; see precision.c. */
+HONE_NODISCARD hone_status hone_cpu_store_bf16(hone_graph *g, const hone_lower_options *o,
+                                               hone_error *err);
 /** Choose a kernel for every hone.Conv and hone.Gemm and pack its weights for it. */
 HONE_NODISCARD hone_status hone_cpu_pack(hone_graph *g, const hone_lower_options *o,
                                          hone_tuner *tuner, hone_error *err);

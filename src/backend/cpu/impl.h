@@ -18,6 +18,9 @@ static inline const hone_vec_kernels *hone_vec(void) {
 static inline bool hone_is_f32(const hone_type *t) {
     return t->kind == HONE_KIND_TENSOR && t->dtype == HONE_DTYPE_F32;
 }
+static inline bool hone_is_bf16(const hone_type *t) {
+    return t->kind == HONE_KIND_TENSOR && t->dtype == HONE_DTYPE_BF16;
+}
 /** Elements of a static type. */
 static inline int64_t hone_count(const hone_type *t) {
     return hone_dims_count(t->dims, 0, t->rank);

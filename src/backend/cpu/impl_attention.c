@@ -112,9 +112,10 @@ hone_status hone_prepare_attention(hone_prepare_ctx *c, void **state) {
     if (!s)
         return hone_fail(c->err, HONE_E_NOMEM, "no memory for a kernel");
     hone_attention *p = &s->p;
-    HONE_REJECT_IF(!hone_is_f32(&c->in[IN_Q]) || !hone_is_f32(&c->in[IN_K]) ||
-                       !hone_is_f32(&c->in[IN_V]),
-                   "not float32");
+    const hone_dtype dtype = c->in[IN_Q].dtype;
+    HONE_REJECT_IF((!hone_is_f32(&c->in[IN_Q]) && !hone_is_bf16(&c->in[IN_Q])) ||
+                       c->in[IN_K].dtype != dtype || c->in[IN_V].dtype != dtype,
+                   "neither float32 nor bfloat16");
     HONE_REJECT_IF(is_given(c, IN_PAST_K) || is_given(c, IN_PAST_V) || is_given(c, IN_LENGTHS),
                    "past state or key lengths");
     for (int i = 1; i < c->n_out; ++i)
@@ -132,6 +133,7 @@ hone_status hone_prepare_attention(hone_prepare_ctx *c, void **state) {
         .n_kv = k[2],
         .size = q[3],
         .v_size = v[3],
+        .is_bf16 = dtype == HONE_DTYPE_BF16,
         .q_at = {p->q_at[0], p->q_at[1], p->q_at[2]},
         .k_at = {p->k_at[0], p->k_at[1], p->k_at[2]},
         .v_at = {p->v_at[0], p->v_at[1], p->v_at[2]},

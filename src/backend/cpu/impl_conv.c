@@ -85,7 +85,7 @@ hone_status hone_run_conv(hone_op_ctx *c) {
 typedef struct deconv_state {
     conv_state gemm;
     hone_conv p;
-    size_t z_bytes;
+    size_t z_bytes, line_bytes; /* line: an output row as floats, for each thread */
 } deconv_state;
 
 hone_status hone_prepare_deconv(hone_prepare_ctx *c, void **state) {
@@ -100,20 +100,32 @@ hone_status hone_prepare_deconv(hone_prepare_ctx *c, void **state) {
     HONE_TRY(hone_conv_check(&s->gemm.p, c->err));
     HONE_TRY(find_kernel(c, &s->gemm));
     s->z_bytes = aligned((size_t)s->gemm.p.ow * (size_t)s->gemm.p.oc * sizeof(float));
-    c->scratch_bytes += s->z_bytes + 64;
+    if (s->p.y_storage == HONE_ELEM_BF16)
+        s->line_bytes = aligned((size_t)(s->p.ow * s->p.ldy) * sizeof(float));
+    c->scratch_bytes += s->z_bytes + s->line_bytes * (size_t)c->n_threads + 128;
     return HONE_OK;
 }
 
 typedef struct scatter_job {
-    const hone_conv *p;
+    const deconv_state *s;
     const float *z, *bias;
-    float *y;
+    void *y;
+    unsigned char *lines;
 } scatter_job;
 
 static void scatter_range(void *arg, int64_t begin, int64_t end, int worker) {
-    (void)worker;
     const scatter_job *j = arg;
-    hone_deconv_scatter(j->p, j->z, j->bias, j->y, begin, end);
+    const hone_conv *p = &j->s->p;
+    const int64_t row = p->ow * p->ldy;
+    float *line = (float *)(void *)(j->lines + (size_t)worker * j->s->line_bytes);
+    if (p->y_storage == HONE_ELEM_F32) {
+        hone_deconv_scatter(p, j->z, j->bias, (float *)j->y + begin * row, begin, end);
+        return;
+    }
+    for (int64_t i = begin; i < end; ++i) {
+        hone_deconv_scatter(p, j->z, j->bias, line, i, i + 1);
+        hone_vec()->f32_to_bf16(line, (uint16_t *)j->y + i * row, row);
+    }
 }
 
 hone_status hone_run_deconv(hone_op_ctx *c) {
@@ -126,11 +138,13 @@ hone_status hone_run_deconv(hone_op_ctx *c) {
                            .packed = hone_in(c, HONE_IN_WEIGHT)->data,
                            .y = z}};
     j.scratch = hone_op_scratch(c, s->gemm.scratch_bytes * (size_t)hone_pool_threads(c->pool) + 64);
-    if (!z || !j.scratch)
+    unsigned char *lines =
+        hone_op_scratch(c, s->line_bytes * (size_t)hone_pool_threads(c->pool) + 64);
+    if (!z || !j.scratch || !lines)
         return HONE_E_NOMEM;
     hone_op_parallel(c, s->gemm.n_tasks, conv_task, &j);
     const hone_tensor *bias = hone_in(c, HONE_IN_BIAS);
-    scatter_job scatter = {&s->p, z, bias ? bias->data : NULL, hone_out(c, 0)->data};
+    scatter_job scatter = {s, z, bias ? bias->data : NULL, hone_out(c, 0)->data, lines};
     hone_parallel_range(c->pool, s->p.n * s->p.oh, 8, scatter_range, &scatter);
     return HONE_OK;
 }
@@ -259,7 +273,7 @@ hone_status hone_prepare_pool(hone_prepare_ctx *c, void **state) {
         .is_max = hone_attr_int(c->node, "is_max", 0) != 0,
         .count_include_pad = hone_attr_int(c->node, "count_include_pad", 0) != 0,
     };
-    s->fn = hone_vec()->pool2d;
+    s->fn = hone_is_bf16(x) ? hone_vec()->pool2d_bf16 : hone_vec()->pool2d;
     *state = s;
     return HONE_OK;
 }

@@ -43,12 +43,16 @@ static hone_status set_steps(hone_prepare_ctx *c, hone_ew_program *p) {
     return HONE_OK;
 }
 
+static bool element_type(const hone_type *t, uint8_t *type) {
+    *type = hone_is_f32(t) ? HONE_EW_F32 : hone_is_bf16(t) ? HONE_EW_BF16 : HONE_EW_U8;
+    return *type != HONE_EW_U8 || t->dtype == HONE_DTYPE_BOOL;
+}
+
 static hone_status set_operands(hone_prepare_ctx *c, hone_ew_program *p) {
     for (int i = 0; i < p->n_in; ++i) {
         const hone_type *t = &c->in[i];
-        HONE_REJECT_IF(!hone_is_f32(t) && t->dtype != HONE_DTYPE_BOOL,
-                       "an operand is neither float32 nor boolean");
-        p->in_type[i] = hone_is_f32(t) ? HONE_EW_F32 : HONE_EW_U8;
+        HONE_REJECT_IF(!element_type(t, &p->in_type[i]),
+                       "an operand is neither float32, bfloat16 nor boolean");
         strides_of(t, &c->out[0], p->strides[i]);
     }
     return HONE_OK;
@@ -62,8 +66,8 @@ hone_status hone_prepare_eltwise(hone_prepare_ctx *c, void **state) {
     hone_ew_program *p = &s->program;
     HONE_TRY(set_steps(c, p));
     HONE_REJECT_IF(out->rank > HONE_EW_MAX_RANK, "the rank is too high");
-    HONE_REJECT_IF(out->dtype != HONE_DTYPE_F32 && out->dtype != HONE_DTYPE_BOOL,
-                   "the result is neither float32 nor boolean");
+    HONE_REJECT_IF(!element_type(out, &p->out_type[0]),
+                   "the result is neither float32, bfloat16 nor boolean");
     p->rank = out->rank;
     memcpy(p->dims, out->dims, sizeof p->dims[0] * (size_t)out->rank);
     if (p->rank == 0) {
@@ -72,7 +76,6 @@ hone_status hone_prepare_eltwise(hone_prepare_ctx *c, void **state) {
     }
     HONE_TRY(set_operands(c, p));
     p->n_out = 1;
-    p->out_type[0] = out->dtype == HONE_DTYPE_BOOL ? HONE_EW_U8 : HONE_EW_F32;
     p->out_value[0] = (uint8_t)(p->n_in + p->n_steps - 1);
     HONE_REJECT_IF(!hone_ew_prepare(p), "the program does not fit");
     s->n_in = p->n_in;

@@ -60,7 +60,10 @@ hone_status hone_run_softmax(hone_op_ctx *c) {
 typedef struct norm_state {
     hone_layer_norm p;
     int64_t rows;
-    hone_layer_norm_fn *fn;
+    const hone_vec_kernels *kernels;
+    bool is_bf16;
+    const void *x;
+    void *y;
 } norm_state;
 
 /* A scale or bias with an element for each of the row's, in their order. */
@@ -83,7 +86,8 @@ hone_status hone_prepare_layer_norm(hone_prepare_ctx *c, void **state) {
     int64_t axis = hone_attr_int(c->node, "axis", -1);
     axis = axis < 0 ? axis + t->rank : axis;
     int64_t n = hone_dims_count(t->dims, (int)axis, t->rank);
-    HONE_REJECT_IF(!hone_is_f32(t) || n == 0, "not a float32 array");
+    HONE_REJECT_IF((!hone_is_f32(t) && !hone_is_bf16(t)) || n == 0,
+                   "not an array of float32 or bfloat16");
     HONE_REJECT_IF(hone_attr_int(c->node, "stash_type", 1) != 1, "statistics of another type");
     for (int i = 1; i < c->n_in; ++i)
         HONE_REJECT_IF(c->node->in[i] &&
@@ -93,7 +97,8 @@ hone_status hone_prepare_layer_norm(hone_prepare_ctx *c, void **state) {
     s->p.eps = hone_attr_float(c->node, "epsilon", 1e-5f);
     s->p.rms = strcmp(c->node->op_name, "RMSNormalization") == 0;
     s->rows = hone_dims_count(t->dims, 0, (int)axis);
-    s->fn = hone_vec()->layer_norm;
+    s->kernels = hone_vec();
+    s->is_bf16 = hone_is_bf16(t);
     *state = s;
     return HONE_OK;
 }
@@ -101,15 +106,20 @@ hone_status hone_prepare_layer_norm(hone_prepare_ctx *c, void **state) {
 static void norm_range(void *arg, int64_t begin, int64_t end, int worker) {
     (void)worker;
     const norm_state *s = arg;
-    s->fn(&s->p, begin, end);
+    if (s->is_bf16)
+        s->kernels->layer_norm_bf16(&s->p, s->x, s->y, begin, end);
+    else
+        s->kernels->layer_norm(&s->p, begin, end);
 }
 
 hone_status hone_run_layer_norm(hone_op_ctx *c) {
     norm_state s = *(const norm_state *)c->state;
-    s.p.x = hone_in(c, 0)->data;
+    s.x = hone_in(c, 0)->data;
+    s.y = hone_out(c, 0)->data;
+    s.p.x = s.x;
     s.p.scale = hone_in(c, 1) ? hone_in(c, 1)->data : NULL;
     s.p.bias = hone_in(c, 2) ? hone_in(c, 2)->data : NULL;
-    s.p.y = hone_out(c, 0)->data;
+    s.p.y = s.y;
     s.p.mean = hone_out(c, 1) ? hone_out(c, 1)->data : NULL;
     s.p.inv_std = hone_out(c, 2) ? hone_out(c, 2)->data : NULL;
     hone_parallel_range(c->pool, s.rows, rows_for(s.p.n), norm_range, &s);
@@ -167,9 +177,10 @@ hone_status hone_run_transpose(hone_op_ctx *c) {
 typedef struct reduce_state {
     hone_reduce_op op;
     int64_t n, inner, outputs;
-    hone_reduce_fn *fn;
-    const float *x;
-    float *y;
+    const hone_vec_kernels *kernels;
+    bool is_bf16;
+    const void *x;
+    void *y;
 } reduce_state;
 
 static const struct {
@@ -216,7 +227,9 @@ hone_status hone_prepare_reduce(hone_prepare_ctx *c, void **state) {
     reduce_state *s = HONE_NEW(c->arena, reduce_state);
     if (!s)
         return hone_fail(c->err, HONE_E_NOMEM, "no memory for a kernel");
-    HONE_REJECT_IF(!hone_is_f32(t) || t->rank == 0, "not a float32 array");
+    s->is_bf16 = hone_is_bf16(t);
+    HONE_REJECT_IF((!hone_is_f32(t) && !s->is_bf16) || t->rank == 0,
+                   "not an array of float32 or bfloat16");
     HONE_REJECT_IF(!reduced_run(c, &first, &last), "the axes do not lie together");
     for (size_t i = 0; i < sizeof reduce_rows / sizeof reduce_rows[0]; ++i) {
         if (strcmp(reduce_rows[i].name, c->node->op_name) == 0)
@@ -225,7 +238,7 @@ hone_status hone_prepare_reduce(hone_prepare_ctx *c, void **state) {
     s->n = hone_dims_count(t->dims, first, last);
     s->inner = hone_dims_count(t->dims, last, t->rank);
     s->outputs = hone_dims_count(t->dims, 0, first) * s->inner;
-    s->fn = hone_vec()->reduce;
+    s->kernels = hone_vec();
     HONE_REJECT_IF(s->n == 0, "nothing to reduce");
     *state = s;
     return HONE_OK;
@@ -234,7 +247,10 @@ hone_status hone_prepare_reduce(hone_prepare_ctx *c, void **state) {
 static void reduce_range(void *arg, int64_t begin, int64_t end, int worker) {
     (void)worker;
     const reduce_state *s = arg;
-    s->fn(s->op, s->x, s->n, s->inner, s->y, begin, end);
+    if (s->is_bf16)
+        s->kernels->reduce_bf16(s->op, s->x, s->n, s->inner, s->y, begin, end);
+    else
+        s->kernels->reduce(s->op, s->x, s->n, s->inner, s->y, begin, end);
 }
 
 hone_status hone_run_reduce(hone_op_ctx *c) {

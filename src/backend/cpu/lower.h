@@ -9,6 +9,7 @@
 typedef struct hone_lower_options {
     bool is_exact;          /* no kernels that reorder arithmetic, such as Winograd's */
     hone_tune tune;         /* off: the default kernels; else the candidates are timed */
+    hone_precision precision;
     hone_isa isa;           /* kernels of this level and below */
     int n_threads;          /* to tune for */
     const char *tune_cache; /* NULL: nothing is kept */

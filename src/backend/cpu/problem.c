@@ -9,6 +9,10 @@ static void read_act(const hone_node *n, hone_conv *p) {
     p->has_residual = n->n_in > HONE_IN_RESIDUAL && n->in[HONE_IN_RESIDUAL];
 }
 
+static hone_elem elem_of(hone_dtype d) {
+    return d == HONE_DTYPE_BF16 ? HONE_ELEM_BF16 : HONE_ELEM_F32;
+}
+
 static hone_status gemm_problem(const hone_node *n, const hone_type *x, hone_conv *p) {
     int64_t k = x->dims[x->rank - 1];
     *p = hone_conv_gemm(hone_dims_count(x->dims, 0, x->rank - 1),
@@ -56,6 +60,8 @@ hone_status hone_problem(const hone_node *n, const hone_type *x, const hone_type
     if (status != HONE_OK)
         return hone_fail(err, status, "the node's attributes and shapes do not fit");
     read_act(n, p);
+    p->x_storage = elem_of(x->dtype);
+    p->y_storage = elem_of((hone_dtype)hone_attr_int(n, "to", (int64_t)x->dtype));
     return hone_conv_check(p, err);
 }
 

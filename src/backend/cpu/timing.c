@@ -41,6 +41,20 @@ static void fill(float *x, size_t n) {
         x[i] = (float)((i * 2654435761u >> 16) & 1023) * 0x1p-10f - 0.5f;
 }
 
+/* The same as BF16, in the room of as many floats. */
+static void fill_bf16(float *x, size_t n) {
+    uint16_t *h = (uint16_t *)(void *)x;
+    for (size_t i = 0; i < n; ++i)
+        h[i] = (uint16_t)(0x3e00u | (i * 2654435761u >> 16 & 0x80ffu));
+}
+
+static void fill_elems(float *x, size_t n, hone_elem elem) {
+    if (elem == HONE_ELEM_F32)
+        fill(x, n);
+    else
+        fill_bf16(x, n);
+}
+
 static bool workload_init(workload *w, const hone_conv *p, hone_pool *pool) {
     w->p = *p;
     w->pool = pool;
@@ -54,8 +68,8 @@ static bool workload_init(workload *w, const hone_conv *p, hone_pool *pool) {
     w->other = aligned_memory(w->n_other);
     if (!w->x || !w->y || !w->weights || !w->other)
         return false;
-    fill(w->x, w->n_x);
-    fill(w->y, w->n_y);
+    fill_elems(w->x, w->n_x, p->x_storage);
+    fill_elems(w->y, w->n_y, p->y_storage);
     fill(w->weights, w->n_weights);
     return true;
 }

@@ -11,6 +11,8 @@
 
 #include "reduce_tmpl.h"
 
+#include "reduce_bf16_tmpl.h"
+
 #include "softmax_tmpl.h"
 
 #include "norm_tmpl.h"
@@ -35,10 +37,13 @@ const hone_vec_kernels VEC_TABLE = {
     .isa = VEC_ISA,
     .eltwise = ew_run,
     .reduce = red_run,
+    .reduce_bf16 = reduce_bf16_run,
     .softmax = softmax_run,
     .layer_norm = layer_norm_run,
+    .layer_norm_bf16 = layer_norm_bf16_run,
     .group_norm = group_norm_run,
     .pool2d = pool_run,
+    .pool2d_bf16 = pool_bf16_run,
     .attention = attention_run,
     .lstm_step = lstm_run,
     .gru_step = gru_run,

@@ -8,9 +8,10 @@ enum { AT_NQ = HONE_ATTENTION_Q_BLOCK, AT_NK = HONE_ATTENTION_KV_BLOCK, AT_LDS =
 /* One block of queries of one head. */
 typedef struct at_state {
     const hone_attention *p;
-    const float *k, *v;
+    const char *k, *v;
+    int64_t elem; /* bytes of an element of q, k, v and y */
     int64_t batch, head, q_first, n_rows, offset, n_keys, ldq, ldo;
-    float *q, *kt, *vp, *s, *o, *top, *sum;
+    float *q, *kt, *vp, *s, *o, *top, *sum, *wide;
 } at_state;
 
 /* Keys [*lo, *hi) that query row i of the block may see. */
@@ -114,7 +115,8 @@ VEC_INLINE void at_axpy(int n_rows, const float *f, const float *x, int64_t stri
 /* Few queries (decoding): read keys and values in place. */
 static void at_block_thin(at_state *st, int64_t first, int64_t n) {
     const hone_attention *p = st->p;
-    const float *k = st->k + first * p->k_at[2], *v = st->v + first * p->v_at[2];
+    const float *k = (const float *)(const void *)st->k + first * p->k_at[2];
+    const float *v = (const float *)(const void *)st->v + first * p->v_at[2];
     for (int64_t i = 0; i < st->n_rows; ++i) {
         float *s = st->s + i * AT_LDS;
         for (int64_t j = 0; j < n; ++j)
@@ -129,13 +131,30 @@ static void at_block_thin(at_state *st, int64_t first, int64_t n) {
     }
 }
 
+/* Rows [first, first + n) of keys or values as floats, and their stride. */
+static const float *at_rows(const at_state *st, const char *x, int64_t first, int64_t n,
+                            int64_t size, int64_t step, int64_t *stride) {
+    const char *from = x + first * step * st->elem;
+    *stride = step;
+    if (!st->p->is_bf16)
+        return (const float *)(const void *)from;
+    *stride = size;
+    for (int64_t i = 0; i < n; ++i)
+        ew_widen((const uint16_t *)(const void *)(from + i * step * st->elem), size,
+                 st->wide + i * size);
+    return st->wide;
+}
+
 static void at_block(at_state *st, int64_t first, int64_t n) {
     const hone_attention *p = st->p;
-    mm_pack_transposed(st->k + first * p->k_at[2], n, p->size, p->k_at[2], st->kt);
+    int64_t stride;
+    const float *k = at_rows(st, st->k, first, n, p->size, p->k_at[2], &stride);
+    mm_pack_transposed(k, n, p->size, stride, st->kt);
     mm_run(st->n_rows, n, p->size, st->q, st->ldq, st->kt, st->s, AT_LDS, false);
     for (int64_t i = 0; i < st->n_rows; ++i)
         at_row(st, i, first, n);
-    mm_pack(st->v + first * p->v_at[2], n, p->v_size, p->v_at[2], st->vp);
+    const float *v = at_rows(st, st->v, first, n, p->v_size, p->v_at[2], &stride);
+    mm_pack(v, n, p->v_size, stride, st->vp);
     mm_run(st->n_rows, p->v_size, n, st->s, AT_LDS, st->vp, st->o, st->ldo, true);
 }
 
@@ -155,8 +174,9 @@ static void at_begin(at_state *st, int64_t task, float *scratch) {
     st->ldq = at_round(p->size) + 16;
     st->ldo = at_round(p->v_size) + 16;
     int64_t kv_head = st->head / (p->n_heads / p->n_kv_heads);
-    st->k = p->k + st->batch * p->k_at[0] + kv_head * p->k_at[1];
-    st->v = p->v + st->batch * p->v_at[0] + kv_head * p->v_at[1];
+    st->elem = p->is_bf16 ? 2 : 4;
+    st->k = (const char *)p->k + (st->batch * p->k_at[0] + kv_head * p->k_at[1]) * st->elem;
+    st->v = (const char *)p->v + (st->batch * p->v_at[0] + kv_head * p->v_at[1]) * st->elem;
     st->q = scratch;
     st->kt = st->q + AT_NQ * st->ldq;
     st->vp = st->kt + AT_NK * at_round(p->size);
@@ -164,10 +184,15 @@ static void at_begin(at_state *st, int64_t task, float *scratch) {
     st->o = st->s + AT_NQ * AT_LDS;
     st->top = st->o + AT_NQ * st->ldo;
     st->sum = st->top + AT_NQ;
-    const float *q = p->q + st->batch * p->q_at[0] + st->head * p->q_at[1];
+    st->wide = st->sum + AT_NQ;
+    const char *q =
+        (const char *)p->q + (st->batch * p->q_at[0] + st->head * p->q_at[1]) * st->elem;
     for (int64_t i = 0; i < st->n_rows; ++i) {
-        const float *row = q + (st->q_first + i) * p->q_at[2];
-        softmax_affine(row, st->q + i * st->ldq, p->size, p->scale, 0.0f);
+        const void *from = q + (st->q_first + i) * p->q_at[2] * st->elem;
+        float *row = st->q + i * st->ldq;
+        if (p->is_bf16)
+            ew_widen(from, p->size, row);
+        softmax_affine(p->is_bf16 ? row : from, row, p->size, p->scale, 0.0f);
         for (int64_t j = 0; j < st->ldo; ++j)
             st->o[i * st->ldo + j] = 0;
         st->top[i] = -__builtin_inff();
@@ -177,11 +202,14 @@ static void at_begin(at_state *st, int64_t task, float *scratch) {
 
 static void at_finish(const at_state *st) {
     const hone_attention *p = st->p;
-    float *y = p->y + st->batch * p->y_at[0] + st->head * p->y_at[1];
+    char *y = (char *)p->y + (st->batch * p->y_at[0] + st->head * p->y_at[1]) * st->elem;
     for (int64_t i = 0; i < st->n_rows; ++i) {
         float factor = st->sum[i] == 0 ? 0.0f : 1.0f / st->sum[i];
-        softmax_affine(st->o + i * st->ldo, y + (st->q_first + i) * p->y_at[2], p->v_size, factor,
-                       0.0f);
+        float *o = st->o + i * st->ldo;
+        void *to = y + (st->q_first + i) * p->y_at[2] * st->elem;
+        softmax_affine(o, p->is_bf16 ? o : to, p->v_size, factor, 0.0f);
+        if (p->is_bf16)
+            ew_narrow(o, p->v_size, to);
     }
 }
 
@@ -194,7 +222,7 @@ static void attention_run(const hone_attention *p, int64_t begin, int64_t end, v
         at_range(&st, st.n_rows - 1, &unused, &hi);
         for (int64_t first = lo / AT_NK * AT_NK; first < hi; first += AT_NK) {
             int64_t n = hi - first < AT_NK ? hi - first : AT_NK;
-            if (st.n_rows <= 2)
+            if (st.n_rows <= 2 && !p->is_bf16)
                 at_block_thin(&st, first, n);
             else
                 at_block(&st, first, n);

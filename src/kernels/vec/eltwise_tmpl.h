@@ -168,6 +168,31 @@ static int64_t ew_offset(const hone_ew_program *p, int k, int64_t e, int64_t *at
     return offset;
 }
 
+static inline float ew_widen1(uint16_t h) {
+    uint32_t w = (uint32_t)h << 16;
+    float x;
+    memcpy(&x, &w, sizeof x);
+    return x;
+}
+
+static void ew_widen(const uint16_t *from, int64_t n, float *to) {
+    int64_t i = 0;
+    for (; i + VW <= n; i += VW)
+        vf_store(to + i, vf_load_bf16(from + i));
+    if (i < n)
+        vf_store_n(to + i, vf_load_bf16_n(from + i, n - i), n - i);
+}
+
+static void ew_narrow(const float *from, int64_t n, uint16_t *to) {
+    int64_t i = 0;
+    for (; i + VW <= n; i += VW)
+        vf_store_bf16(to + i, vf_load(from + i));
+    if (i < n)
+        vf_store_bf16_n(to + i, vf_load_n(from + i, n - i), n - i);
+}
+
+static const int64_t ew_sizes[] = {[HONE_EW_F32] = 4, [HONE_EW_U8] = 1, [HONE_EW_BF16] = 2};
+
 static void ew_gather_row(const void *in, uint8_t type, int64_t stride, int64_t n, float *to) {
     if (type == HONE_EW_U8) {
         const uint8_t *u = in;
@@ -176,7 +201,13 @@ static void ew_gather_row(const void *in, uint8_t type, int64_t stride, int64_t 
         return;
     }
     const float *f = in;
-    if (stride == 1) {
+    const uint16_t *h = in;
+    if (type == HONE_EW_BF16 && stride == 1) {
+        ew_widen(h, n, to);
+    } else if (type == HONE_EW_BF16) {
+        for (int64_t i = 0; i < n; ++i)
+            to[i] = ew_widen1(h[i * stride]);
+    } else if (stride == 1) {
         for (int64_t i = 0; i < n; ++i)
             to[i] = f[i];
     } else {
@@ -188,7 +219,7 @@ static void ew_gather_row(const void *in, uint8_t type, int64_t stride, int64_t 
 /* Elements [e, e + n) of input k as floats. */
 static void ew_gather(const hone_ew_program *p, const void *in, int k, int64_t e, int64_t n,
                       float *to) {
-    int64_t at[HONE_EW_MAX_RANK], last = p->rank - 1, size = p->in_type[k] == HONE_EW_U8 ? 1 : 4;
+    int64_t at[HONE_EW_MAX_RANK], last = p->rank - 1, size = ew_sizes[p->in_type[k]];
     int64_t offset = ew_offset(p, k, e, at);
     while (n > 0) {
         int64_t run = p->dims[last] - at[last];
@@ -208,7 +239,8 @@ static void ew_gather(const hone_ew_program *p, const void *in, int k, int64_t e
 }
 
 static void ew_splat(float *to, const void *in, uint8_t type, int64_t offset) {
-    float x = type == HONE_EW_U8 ? ((const uint8_t *)in)[offset] : ((const float *)in)[offset];
+    float x;
+    ew_gather_row((const char *)in + offset * ew_sizes[type], type, 1, 1, &x);
     for (int i = 0; i < VW; ++i)
         to[i] = x;
 }
@@ -237,8 +269,8 @@ static ew_arg ew_input(const hone_ew_program *p, const void *in, int k, int64_t 
 }
 
 /* A row again and again, so that a tile can start at any of its elements. */
-static void ew_repeat(const float *row, int64_t width, int64_t n, float *to) {
-    memcpy(to, row, (size_t)width * sizeof *to);
+static void ew_repeat(const void *row, uint8_t type, int64_t width, int64_t n, float *to) {
+    ew_gather_row(row, type, 1, width, to);
     for (int64_t done = width, more; done < n; done += more) {
         more = n - done < done ? n - done : done;
         memcpy(to + done, to, (size_t)more * sizeof *to);
@@ -265,6 +297,8 @@ static void ew_tile(const hone_ew_program *p, void *const *out, ew_arg *values, 
     for (int o = 0; o < p->n_out; ++o) {
         if (p->out_type[o] == HONE_EW_U8)
             ew_store_u8((uint8_t *)out[o] + e, values[p->out_value[o]].p, n);
+        else if (p->out_type[o] == HONE_EW_BF16)
+            ew_narrow(values[p->out_value[o]].p, n, (uint16_t *)out[o] + e);
     }
 }
 
@@ -280,8 +314,8 @@ static void ew_run(const hone_ew_program *p, const void *const *in, void *const 
         if (p->in_kind[k] == HONE_EW_SCALAR)
             ew_splat(buffer, in[k], p->in_type[k], 0);
         else if (p->in_kind[k] == HONE_EW_ROW)
-            ew_repeat(in[k], row, row + (end - begin < HONE_EW_TILE ? end - begin : HONE_EW_TILE),
-                      buffer);
+            ew_repeat(in[k], p->in_type[k], row,
+                      row + (end - begin < HONE_EW_TILE ? end - begin : HONE_EW_TILE), buffer);
     }
     for (int64_t e = begin, n; e < end; e += n) {
         n = end - e < HONE_EW_TILE ? end - e : HONE_EW_TILE;

@@ -74,6 +74,67 @@ static void layer_norm_run(const hone_layer_norm *p, int64_t begin, int64_t end)
     }
 }
 
+VEC_INLINE vf norm_load_bf16(const uint16_t *x, int64_t n) {
+    return n >= VW ? vf_load_bf16(x) : vf_load_bf16_n(x, n);
+}
+
+static float norm_sum_bf16(const uint16_t *x, int64_t n) {
+    vf a[2] = {vf_set1(0.0f), vf_set1(0.0f)};
+    for (int64_t i = 0; i < n; i += 2 * VW) {
+        a[0] = vf_add(a[0], norm_load_bf16(x + i, n - i));
+        if (i + VW < n)
+            a[1] = vf_add(a[1], norm_load_bf16(x + i + VW, n - i - VW));
+    }
+    return vf_hsum(vf_add(a[0], a[1]));
+}
+
+static float norm_deviation_bf16(const uint16_t *x, int64_t n, float mean) {
+    const vf m = vf_set1(mean);
+    vf sum = vf_set1(0.0f);
+    float lane[VW], rest = 0;
+    int64_t i = 0;
+    for (; i + VW <= n; i += VW) {
+        vf u = vf_sub(vf_load_bf16(x + i), m);
+        sum = vf_fma(u, u, sum);
+    }
+    if (i < n) {
+        vf_store(lane, vf_load_bf16_n(x + i, n - i));
+        for (int64_t k = 0; k < n - i; ++k)
+            rest += (lane[k] - mean) * (lane[k] - mean);
+    }
+    return vf_hsum(sum) + rest;
+}
+
+static void norm_apply_bf16(const uint16_t *x, uint16_t *y, int64_t n, float mean, float inv,
+                            const float *scale, const float *bias) {
+    const vf m = vf_set1(mean), v = vf_set1(inv), one = vf_set1(1.0f), zero = vf_set1(0.0f);
+    int64_t i = 0;
+    for (; i + VW <= n; i += VW) {
+        vf s = scale ? vf_load(scale + i) : one, b = bias ? vf_load(bias + i) : zero;
+        vf_store_bf16(y + i, norm_scaled(vf_load_bf16(x + i), m, v, s, b));
+    }
+    if (i < n) {
+        int64_t k = n - i;
+        vf s = scale ? vf_load_n(scale + i, k) : one, b = bias ? vf_load_n(bias + i, k) : zero;
+        vf_store_bf16_n(y + i, norm_scaled(vf_load_bf16_n(x + i, k), m, v, s, b), k);
+    }
+}
+
+static void layer_norm_bf16_run(const hone_layer_norm *p, const uint16_t *x, uint16_t *y,
+                                int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+        const uint16_t *from = x + row * p->x_stride;
+        float mean = p->rms ? 0.0f : norm_sum_bf16(from, p->n) / (float)p->n;
+        float sum = norm_deviation_bf16(from, p->n, mean);
+        float inv = 1.0f / sqrtf(sum / (float)p->n + p->eps);
+        if (p->mean)
+            p->mean[row] = mean;
+        if (p->inv_std)
+            p->inv_std[row] = inv;
+        norm_apply_bf16(from, y + row * p->y_stride, p->n, mean, inv, p->scale, p->bias);
+    }
+}
+
 /* One group: `n_runs` contiguous runs of `run` elements at distance `stride`. The runs are the
  * channels (NCHW) or the positions (NHWC). */
 static void group_norm_one(const hone_group_norm *p, int64_t group, const float *x, float *y) {

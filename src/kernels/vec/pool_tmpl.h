@@ -11,42 +11,6 @@ static void pool_taps(int64_t start, int64_t n, int64_t dilation, int64_t size, 
     *first = *first < *last ? *first : *last;
 }
 
-/* n_vectors (or `lanes` < VW) channels of one output pixel. */
-VEC_INLINE void pool_vectors(const float *x, int64_t n_y, int64_t step_y, int64_t n_x,
-                             int64_t step_x, bool is_max, float factor, int n_vectors,
-                             int64_t lanes, float *y) {
-    vf a[4];
-    for (int k = 0; k < n_vectors; ++k)
-        a[k] = vf_set1(is_max ? -__builtin_inff() : 0.0f);
-    for (int64_t i = 0; i < n_y; ++i) {
-        const float *p = x + i * step_y;
-        for (int64_t j = 0; j < n_x; ++j, p += step_x) {
-            for (int k = 0; k < n_vectors; ++k) {
-                vf v = lanes < VW ? vf_load_n(p, lanes) : vf_load(p + k * VW);
-                a[k] = red_step(is_max ? HONE_REDUCE_MAX : HONE_REDUCE_SUM, a[k], v);
-            }
-        }
-    }
-    for (int k = 0; k < n_vectors; ++k) {
-        vf v = is_max ? a[k] : vf_mul(a[k], vf_set1(factor));
-        if (lanes < VW)
-            vf_store_n(y, v, lanes);
-        else
-            vf_store(y + k * VW, v);
-    }
-}
-
-VEC_INLINE void pool_pixel(const float *x, int64_t n_y, int64_t step_y, int64_t n_x, int64_t step_x,
-                           int64_t channels, bool is_max, float factor, float *y) {
-    int64_t c = 0;
-    for (; c + 4 * VW <= channels; c += 4 * VW)
-        pool_vectors(x + c, n_y, step_y, n_x, step_x, is_max, factor, 4, VW, y + c);
-    for (; c + VW <= channels; c += VW)
-        pool_vectors(x + c, n_y, step_y, n_x, step_x, is_max, factor, 1, VW, y + c);
-    if (c < channels)
-        pool_vectors(x + c, n_y, step_y, n_x, step_x, is_max, factor, 1, channels - c, y + c);
-}
-
 static float pool_factor(const hone_pool2d *p, int64_t top, int64_t left, int64_t n_inside) {
     if (p->count_include_pad) {
         int64_t y0, y1, x0, x1;
@@ -59,28 +23,30 @@ static float pool_factor(const hone_pool2d *p, int64_t top, int64_t left, int64_
     return n_inside > 0 ? 1.0f / (float)n_inside : 0.0f;
 }
 
-static void pool_run(const hone_pool2d *p, int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) {
-        int64_t image = row / p->out_height, oy = row % p->out_height, y0, y1, x0, x1;
-        int64_t top = oy * p->stride_h - p->pad_top;
-        pool_taps(top, p->kernel_h, p->dilation_h, p->height, &y0, &y1);
-        const float *x = p->x + image * p->x_image;
-        float *y = p->y + image * p->y_image + oy * p->y_row;
-        for (int64_t ox = 0; ox < p->out_width; ++ox, y += p->y_pixel) {
-            int64_t left = ox * p->stride_w - p->pad_left;
-            pool_taps(left, p->kernel_w, p->dilation_w, p->width, &x0, &x1);
-            int64_t n_y = y1 - y0, n_x = x1 - x0, at = 0;
-            if (n_y > 0 && n_x > 0)
-                at = (top + y0 * p->dilation_h) * p->x_row +
-                     (left + x0 * p->dilation_w) * p->x_pixel;
-            else
-                n_y = 0;
-            int64_t step_y = p->dilation_h * p->x_row, step_x = p->dilation_w * p->x_pixel;
-            if (p->is_max)
-                pool_pixel(x + at, n_y, step_y, n_x, step_x, p->channels, true, 1.0f, y);
-            else
-                pool_pixel(x + at, n_y, step_y, n_x, step_x, p->channels, false,
-                           pool_factor(p, top, left, n_y * n_x), y);
-        }
-    }
-}
+#define POOL_ELEM       float
+#define POOL_NAME(name) pool_##name
+#define POOL_LOAD       vf_load
+#define POOL_LOAD_N     vf_load_n
+#define POOL_STORE      vf_store
+#define POOL_STORE_N    vf_store_n
+#include "pool_elem_tmpl.h"
+#undef POOL_ELEM
+#undef POOL_NAME
+#undef POOL_LOAD
+#undef POOL_LOAD_N
+#undef POOL_STORE
+#undef POOL_STORE_N
+
+#define POOL_ELEM       uint16_t
+#define POOL_NAME(name) pool_bf16_##name
+#define POOL_LOAD       vf_load_bf16
+#define POOL_LOAD_N     vf_load_bf16_n
+#define POOL_STORE      vf_store_bf16
+#define POOL_STORE_N    vf_store_bf16_n
+#include "pool_elem_tmpl.h"
+#undef POOL_ELEM
+#undef POOL_NAME
+#undef POOL_LOAD
+#undef POOL_LOAD_N
+#undef POOL_STORE
+#undef POOL_STORE_N
