@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-#: The largest error allowed, relative to the output's largest value.
-TOLERANCE = {"fp32": 1e-3, "bf16": 8e-2, "int8": 2e-1}
+#: The largest error allowed, relative to the output's largest value. Networks of fifty layers turn
+#: the rounding of BF16 into a tenth; answers that have nothing to do with each other are 1 apart.
+TOLERANCE = {"fp32": 1e-3, "bf16": 0.25, "int8": 0.25}
 #: Whom to believe first among equals: never the one whose speed is to be shown.
 TRUST = ("ort", "openvino", "torch", "torch-compile", "litert", "tensorrt", "hone")
 
