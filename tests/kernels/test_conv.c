@@ -217,6 +217,11 @@ static void test_gemm(void) {
     }
     hone_conv p = hone_conv_gemm(300, 130, 1024); /* several blocks of rows and of columns */
     check(&p);
+    p = hone_conv_gemm(47, 83, 3073); /* sums in parts */
+    p.act = HONE_ACT_GELU;
+    p.has_residual = true;
+    p.ldy += 3;
+    check(&p);
 }
 
 /* B may lie either way round in memory; the packed bytes are the same. */

@@ -6,9 +6,12 @@
  * Packed: bias [groups][columns padded to VW], then panels [groups][panel][tap][k][width], width =
  * DN_NR, less in the last panel: its columns padded to VW. */
 
+enum { IG_PART = 1536 }; /* of k: with DN_NR columns less than half of L2 */
+
 typedef struct ig_shape {
     int64_t m, taps, k, icg, ocg, cols, panels; /* k: of a tap; cols: ocg padded */
     int64_t mr, n_mb, n_nb, mb;                 /* blocks of rows and of panels; mb: most rows */
+    int64_t n_kb;                               /* parts of k that are summed one after the other */
     bool is_merged;                             /* a tap is a row of the window */
     bool is_plain;                              /* row m of A is pixel m */
 } ig_shape;
@@ -28,8 +31,10 @@ static ig_shape ig_shape_of(const hone_conv *p) {
     s.is_plain = p->kh * p->kw == 1 && p->sh * p->sw == 1 && p->ih == p->oh && p->iw == p->ow &&
                  p->pt + p->pl == 0;
     s.mr = s.cols <= 2 * VW ? DN_MR_THIN : DN_MR;
-    /* Rows of a block stay in L2 while the panels stream past. */
-    int64_t row = p->ic * dn_min(p->kh * p->kw, p->sh * p->sw);
+    /* A part of a panel stays in L2 while the rows of a block pass, */
+    s.n_kb = s.taps == 1 && !s.is_merged ? dn_ceil(s.k, IG_PART) : 1;
+    /* and the rows of a block while the panels stream past. */
+    int64_t row = dn_ceil(p->ic, s.n_kb) * dn_min(p->kh * p->kw, p->sh * p->sw);
     int64_t mb = (128 << 10) / row;
     mb = mb < 4 * s.mr ? 4 * s.mr : mb > 240 ? 240 : mb;
     s.n_mb = dn_ceil(s.m, mb);
@@ -89,11 +94,12 @@ static size_t ig_pointer_bytes(const ig_shape *s) {
     return (size_t)dn_round(s->mb * s->taps * (int64_t)sizeof(float *), 64);
 }
 
-/* Pointers, a tap of zeros, and room for copied taps. */
+/* Pointers, a tap of zeros, room for copied taps or for sums of the parts so far. */
 static size_t ig_scratch_bytes(const hone_conv *p) {
     const ig_shape s = ig_shape_of(p);
     int64_t zeros = s.is_merged ? s.k : p->ic;
     int64_t floats = zeros + (s.is_merged ? s.mb * s.taps * s.k : 0);
+    floats += s.n_kb > 1 ? s.mb * DN_NR : 0;
     return ig_pointer_bytes(&s) + sizeof(float) * (size_t)floats;
 }
 
@@ -181,33 +187,61 @@ static void ig_rows(const hone_conv *p, const ig_shape *s, const float *x, int64
     }
 }
 
+/* What the tiles of one block of rows share. */
+typedef struct ig_block {
+    const hone_conv *p;
+    const hone_conv_args *args;
+    const ig_shape *s;
+    const float **pointers;
+    float *sums;
+    int64_t first, rows, tiles;
+} ig_block;
+
+/* Part `part` of the sums of panel u: the last one finishes them. t: a tile without its place. */
+static void ig_part(const ig_block *j, dn_tile t, int64_t u, int64_t part) {
+    const hone_conv *p = j->p;
+    const ig_shape *s = j->s;
+    const int64_t g = u / s->panels, col = u % s->panels * DN_NR, c = g * s->ocg + col;
+    const int64_t from_k = s->k * part / s->n_kb, width = dn_min(DN_NR, s->cols - col);
+    const bool is_last = part + 1 == s->n_kb;
+    t.k = s->k * (part + 1) / s->n_kb - from_k;
+    t.n = dn_min(DN_NR, s->ocg - col);
+    t.offset = g * s->icg + from_k;
+    t.bias = j->args->packed + g * s->cols + col;
+    t.b = j->args->packed + p->groups * s->cols + (g * s->cols + col) * s->taps * s->k +
+          from_k * width;
+    t.rows = j->pointers;
+    for (int64_t i = 0; i < j->tiles; ++i) {
+        int64_t from = j->rows * i / j->tiles, mr = j->rows * (i + 1) / j->tiles - from;
+        int64_t at = j->first + from;
+        t.sum = part > 0 ? j->sums + from * DN_NR : NULL;
+        if (is_last) {
+            t.y = (float *)j->args->y + at * p->ldy + c;
+            t.residual =
+                p->has_residual ? (const float *)j->args->residual + at * p->ldr + c : NULL;
+        } else {
+            t.y = j->sums + from * DN_NR;
+        }
+        dn_tile_for(mr, t.n)(&t);
+        t.rows += mr * t.taps;
+    }
+}
+
 static void ig_run(const hone_conv *p, const hone_conv_args *args, int64_t task, void *scratch) {
     const ig_shape s = ig_shape_of(p);
     const int64_t bm = task / s.n_nb, bn = task % s.n_nb, units = s.panels * p->groups;
-    const int64_t first = s.m * bm / s.n_mb, rows = s.m * (bm + 1) / s.n_mb - first;
-    const int64_t tiles = dn_ceil(rows, s.mr), k_all = s.taps * s.k;
-    const float **pointers = scratch;
-    ig_rows(p, &s, args->x, first, rows, tiles, pointers,
-            (float *)((char *)scratch + ig_pointer_bytes(&s)));
-    dn_tile t = {.taps = s.taps, .k = s.k};
-    t.ldr = p->ldr;
-    t.ldy = p->ldy;
-    dn_tile_act(&t, p);
+    ig_block j = {p, args, &s, scratch, NULL, s.m * bm / s.n_mb, 0, 0};
+    j.rows = s.m * (bm + 1) / s.n_mb - j.first;
+    j.tiles = dn_ceil(j.rows, s.mr);
+    float *zero = (float *)((char *)scratch + ig_pointer_bytes(&s));
+    j.sums = zero + p->ic;
+    ig_rows(p, &s, args->x, j.first, j.rows, j.tiles, j.pointers, zero);
+    dn_tile finish = {.taps = s.taps, .ldr = p->ldr, .ldy = p->ldy};
+    dn_tile_act(&finish, p);
+    const dn_tile sum = {.taps = s.taps, .ldy = DN_NR, .lo = -HUGE_VALF, .hi = HUGE_VALF};
     for (int64_t u = units * bn / s.n_nb; u < units * (bn + 1) / s.n_nb; ++u) {
-        int64_t g = u / s.panels, col = u % s.panels * DN_NR;
-        t.offset = g * s.icg;
-        t.n = dn_min(DN_NR, s.ocg - col);
-        t.bias = args->packed + g * s.cols + col;
-        t.b = args->packed + p->groups * s.cols + (g * s.cols + col) * k_all;
-        t.rows = pointers;
-        for (int64_t i = 0; i < tiles; ++i) {
-            int64_t from = rows * i / tiles, mr = rows * (i + 1) / tiles - from;
-            int64_t at = first + from, c = g * s.ocg + col;
-            t.y = (float *)args->y + at * p->ldy + c;
-            t.residual = p->has_residual ? (const float *)args->residual + at * p->ldr + c : NULL;
-            dn_tile_for(mr, t.n)(&t);
-            t.rows += mr * t.taps;
-        }
+        for (int64_t part = 0; part < s.n_kb; ++part)
+            ig_part(&j, part + 1 < s.n_kb ? sum : finish, u, part);
     }
 }
 

@@ -75,6 +75,7 @@ typedef struct dn_tile {
     int64_t taps, k, offset;  /* offset is added to every row pointer */
     const float *b;           /* [tap][k][nv * VW] */
     const float *bias;        /* nv * VW, or NULL */
+    const float *sum;         /* [mr][DN_NR] to start from instead of the bias, or NULL */
     const float *residual;    /* or NULL */
     int64_t ldr;
     float *y;
@@ -128,7 +129,9 @@ DN_INLINE void dn_tile_run(int mr, int nv, bool is_half, const dn_tile *t) {
     for (int i = 0; i < mr; ++i) {
 #pragma GCC unroll 4
         for (int v = 0; v < nv; ++v)
-            acc[i][v] = t->bias ? vf_load(t->bias + v * VW) : vf_set1(0.0f);
+            acc[i][v] = t->sum    ? vf_load(t->sum + i * DN_NR + v * VW)
+                        : t->bias ? vf_load(t->bias + v * VW)
+                                  : vf_set1(0.0f);
 #if VH
         half[i] = vf_low(acc[i][nv - 1]);
 #endif
