@@ -136,7 +136,7 @@ hone_status hone_infer_lowered_attention(hone_infer_ctx *c) {
         if (dims[i] < 0 || rank > HONE_MAX_RANK)
             return hone_infer_fail(c, HONE_E_FORMAT, "the output's shape is damaged");
     }
-    hone_infer_set(c, 0, HONE_DTYPE_F32, rank, dims);
+    hone_infer_set(c, 0, c->in[0].dtype, rank, dims);
     return HONE_OK;
 }
 

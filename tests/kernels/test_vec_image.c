@@ -50,8 +50,8 @@ static void test_pool(const hone_vec_kernels *k, const char *isa, int64_t channe
         n = p.count_include_pad ? padded : n;
         if (!p.is_max)
             want = n ? want / (double)n : 0;
-        check_close((const float *)p.y + i, &want, 1, p.is_max ? 0 : 1e-6, p.is_max ? "max pool" : "mean pool",
-                    isa);
+        check_close((const float *)p.y + i, &want, 1, p.is_max ? 0 : 1e-6,
+                    p.is_max ? "max pool" : "mean pool", isa);
     }
     guarded_free(&y, "pool");
     free(x);
@@ -193,15 +193,18 @@ static void test_halves(const hone_vec_kernels *k, const char *isa) {
                 CHECK(back[i] == quiet, "%s half %04x: %04x", isa, (unsigned)i, back[i]);
                 continue;
             }
-            CHECK((double)f[i] == (i >> 15 ? -want : want) && back[i] == i, "%s half %04x: %g %04x",
-                  isa, (unsigned)i, (double)f[i], back[i]);
+            bool is_dropped = b && e == 0 && k->isa == HONE_ISA_AVX512_BF16;
+            CHECK((double)f[i] == (i >> 15 ? -want : want) &&
+                      back[i] == (is_dropped ? i & 0x8000 : i),
+                  "%s half %04x: %g %04x", isa, (unsigned)i, (double)f[i], back[i]);
         }
         /* halfway between neighbours rounds to even; a little above rounds up */
         int last = b ? 0x7f7f : 0x7bff;
         for (int i = 0; i < last; ++i)
             f[i] = (float)(0.5 * ((double)f[i] + (double)f[i + 1]));
         (b ? k->f32_to_bf16 : k->f32_to_f16)(f, back, last);
-        for (int i = 0; i < last; ++i)
+        int first = b && k->isa == HONE_ISA_AVX512_BF16 ? 128 : 0; /* denormals become 0 */
+        for (int i = first; i < last; ++i)
             CHECK(back[i] == ((i + 1) & ~1), "%s tie above half %04x: %04x", isa, (unsigned)i,
                   back[i]);
         f[0] = b ? 3.4e38f : 65520.0f, f[1] = b ? -3.4028234e38f : -1e30f;

@@ -29,6 +29,7 @@ static const struct {
     {"hone", "Gemm", PRODUCT, 1},
     {"hone", "ConvTranspose", PRODUCT, 1},
     {"hone", "Eltwise", CHAIN, -1},
+    {"hone", "Attention", FOLLOWS, 3},
     {"hone", "Pool", FOLLOWS, 1},
     {"", "Attention", FOLLOWS, 3},
     {"", "Concat", FOLLOWS, -1},
@@ -93,7 +94,8 @@ static bool is_step(const hone_node *n, hone_ew_step *step) {
 }
 
 static bool is_attention(const hone_node *n) {
-    return n->domain[0] == '\0' && strcmp(n->op_name, "Attention") == 0;
+    return hone_is_lowered(n, "Attention") ||
+           (n->domain[0] == '\0' && strcmp(n->op_name, "Attention") == 0);
 }
 
 /* No kernel would run the node on BF16, or a slow reference only. */
