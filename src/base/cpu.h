@@ -19,6 +19,10 @@ typedef enum hone_isa {
 /** Best level of this CPU and OS, limited by the environment variable HONE_MAX_ISA
  * (ref, avx2, avx512, avx512_vnni, avx512_bf16), which is read once. */
 hone_isa hone_cpu_isa(void);
+/** The lowest level with the same registers: kernels of both may be the best. */
+static inline hone_isa hone_isa_family(hone_isa isa) {
+    return isa > HONE_ISA_AVX512 ? HONE_ISA_AVX512 : isa;
+}
 const char *hone_isa_name(hone_isa isa);
 /** -1 for an unknown name. */
 int hone_isa_parse(const char *name);

@@ -27,7 +27,7 @@ static const char *refusal(const hone_conv_kernel *k, const hone_conv *p, hone_i
         reason = k->wastes(p);
     if (reason)
         return reason;
-    if (k->isa < isa)
+    if (hone_isa_family(k->isa) < hone_isa_family(isa))
         return "lower instruction set";
     return is_exact && !k->is_exact ? "not exact" : NULL;
 }

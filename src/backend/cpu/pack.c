@@ -52,9 +52,9 @@ static const hone_conv_kernel *choose(const hone_conv *p, const hone_lower_optio
     int n = hone_conv_candidates(p, o->isa, o->is_exact, list, MAX_CANDIDATES);
     if (n == 0)
         return NULL;
-    /* A lower level's version of a kernel is never faster: compare within the best level only. */
+    /* With narrower registers a kernel is never faster: compare within the best family only. */
     int n_level = 1;
-    while (n_level < n && list[n_level]->isa == list[0]->isa)
+    while (n_level < n && hone_isa_family(list[n_level]->isa) == hone_isa_family(list[0]->isa))
         ++n_level;
     return hone_tune_conv(tuner, p, list, n_level);
 }
