@@ -226,7 +226,7 @@ static hone_status plan_node(planner *p, const hone_node *n) {
         .arena = &p->plan->arena,
         .err = p->err,
     };
-    hone_status status = n->op->infer(&c);
+    hone_status status = hone_op_infer(&c);
     if (status != HONE_OK)
         return hone_fail_node(p->err, status, n->name, n->op_name);
     if (fold_contents(p, n, &v) || fold(p, n, &v))

@@ -18,7 +18,7 @@ hone_status hone_eval_alloc(hone_op_ctx *c, hone_type *types, hone_arena *temp) 
         .arena = temp,
         .err = c->err,
     };
-    hone_status status = c->node->op->infer(&ic);
+    hone_status status = hone_op_infer(&ic);
     if (status != HONE_OK)
         return hone_fail_node(c->err, status, c->node->name, c->node->op_name);
     for (int i = 0; i < c->n_out; ++i) {

@@ -51,6 +51,16 @@ hone_status hone_op_bad_type(hone_op_ctx *c, hone_dtype d) {
                         c->node->op_name);
 }
 
+hone_status hone_op_infer(hone_infer_ctx *c) {
+    const hone_op_def *op = c->node->op;
+    const hone_type *x = c->n_in ? &c->in[0] : NULL;
+    if (x && x->kind == HONE_KIND_TENSOR && x->dtype && op->types &&
+        !hone_dtype_in(x->dtype, op->types))
+        return hone_infer_fail(c, HONE_E_TYPE, "type %s is not supported by %s",
+                               hone_dtype_name(x->dtype), op->name);
+    return op->infer(c);
+}
+
 int hone_infer_dims(const hone_infer_ctx *c, int i, int64_t *dims, int max) {
     if (!hone_infer_has(c, i))
         return -1;

@@ -99,6 +99,10 @@ const hone_op_def *hone_op_find(const char *domain, const char *name);
 /** All operators in the order of ops.def; *n gets their number. */
 const hone_op_def *hone_op_table(int *n);
 
+/** The operator's infer(), and before it the check that input 0 has a type that run() takes: for
+ * everything that goes on to run the node. */
+HONE_NODISCARD hone_status hone_op_infer(hone_infer_ctx *c);
+
 /* Helpers for infer(). */
 /** Fails with `code`, naming the node and operator. */
 hone_status hone_infer_fail(hone_infer_ctx *c, hone_status code, const char *format, ...)

@@ -159,7 +159,9 @@ static hone_status run_conv(hone_op_ctx *c, conv_job *j, const hone_tensor *x, c
     if (wrong || j->w.n > 3)
         return hone_op_fail(c, HONE_E_UNSUPPORTED, "%s",
                             wrong ? wrong : "more than 3 spatial axes");
-    if (k_zero && hone_tensor_count(k_zero) > 1 && hone_tensor_count(k_zero) != k->dims[0])
+    if (x_zero && hone_tensor_count(x_zero) != 1)
+        return hone_op_fail(c, HONE_E_SHAPE, "the input's zero point is no scalar");
+    if (k_zero && hone_tensor_count(k_zero) != 1 && hone_tensor_count(k_zero) != k->dims[0])
         return hone_op_fail(c, HONE_E_SHAPE, "the weight's zero points do not fit its channels");
     hone_window_as_3d(&j->w);
     j->group = hone_attr_int(c->node, "group", 1);

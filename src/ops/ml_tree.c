@@ -71,6 +71,51 @@ void hone_trees_row(const hone_trees *t, const double *x, double *score, unsigne
     }
 }
 
+/* ---- loading ----------------------------------------------------------------------------------
+ */
+
+static hone_status load_regressor(hone_op_ctx *c, hone_trees *t) {
+    static const char *const names[] = {"AVERAGE", "SUM", "MIN", "MAX"};
+    const char *name = hone_attr_string(c->node, "aggregate_function", "SUM");
+    int sum = 0;
+    while (sum < 4 && strcmp(names[sum], name) != 0)
+        ++sum;
+    if (sum == 4)
+        return hone_op_fail(c, HONE_E_FORMAT, "unknown aggregate_function %s", name);
+    HONE_TRY(hone_trees_load(c, "target", hone_attr_int(c->node, "n_targets", 0), t));
+    t->sum = (hone_tree_sum)sum;
+    return HONE_OK;
+}
+
+static hone_status load(hone_op_ctx *c, hone_trees *t) {
+    if (strcmp(c->node->op->name, "TreeEnsembleRegressor") == 0)
+        return load_regressor(c, t);
+    if (strcmp(c->node->op->name, "TreeEnsemble") == 0)
+        return hone_trees_load_5(c, t);
+    hone_labels l = hone_labels_of(c->node, "classlabels_int64s", "classlabels_strings");
+    return hone_trees_load(c, "class", l.n, t);
+}
+
+/* What was prepared once, or, without a kernel's state, read from the attributes now. */
+static hone_status get_trees(hone_op_ctx *c, hone_trees *t) {
+    if (!c->state)
+        return load(c, t);
+    *t = *(const hone_trees *)c->state;
+    return HONE_OK;
+}
+
+static void *arena_scratch(hone_op_ctx *c, size_t bytes) {
+    return hone_arena_alloc(c->frame, bytes);
+}
+
+hone_status hone_trees_prepare(const hone_node *n, hone_arena *arena, hone_trees **out,
+                               hone_error *err) {
+    const hone_op_host host = {.scratch = arena_scratch};
+    hone_op_ctx c = {.node = n, .host = &host, .frame = arena, .err = err};
+    *out = HONE_NEW(arena, hone_trees);
+    return *out ? load(&c, *out) : hone_fail(err, HONE_E_NOMEM, "no memory for a tree ensemble");
+}
+
 /* ---- running over rows ------------------------------------------------------------------------
  */
 
@@ -165,9 +210,10 @@ static double base_at(const tree_run *r, int64_t i) {
 static void finish_targets(tree_run *r, int64_t row, double *score, unsigned char *has) {
     hone_tensor *y = hone_out(r->c, 0);
     int64_t n = r->trees.n_targets;
-    (void)has;
+    /* The minimum or maximum of no votes is 0, as ONNX Runtime has it. */
+    bool adds = r->trees.sum == HONE_TREE_SUM || r->trees.sum == HONE_TREE_AVERAGE;
     for (int64_t i = 0; i < n; ++i)
-        score[i] += base_at(r, i);
+        score[i] += adds || has[i] ? base_at(r, i) : 0;
     hone_post_scores(r->post, HONE_SECOND_NONE, score, n);
     for (int64_t i = 0; i < n; ++i)
         hone_store_f64(y->dtype, y->data, row * n + i, score[i]);
@@ -188,26 +234,12 @@ hone_status hone_infer_ml_tree(hone_infer_ctx *c) {
 
 hone_status hone_ref_ml_tree(hone_op_ctx *c) {
     tree_run r = {.finish = finish_targets};
-    HONE_TRY(hone_trees_load_5(c, &r.trees));
+    HONE_TRY(get_trees(c, &r.trees));
     return run_trees(c, &r);
 }
 
 hone_status hone_infer_ml_tree_reg(hone_infer_ctx *c) {
     return infer_targets(c, HONE_DTYPE_F32);
-}
-
-hone_status hone_ref_ml_tree_reg(hone_op_ctx *c) {
-    static const char *const names[] = {"AVERAGE", "SUM", "MIN", "MAX"};
-    const char *name = hone_attr_string(c->node, "aggregate_function", "SUM");
-    int sum = 0;
-    while (sum < 4 && strcmp(names[sum], name) != 0)
-        ++sum;
-    if (sum == 4)
-        return hone_op_fail(c, HONE_E_FORMAT, "unknown aggregate_function %s", name);
-    tree_run r = {.finish = finish_targets};
-    HONE_TRY(hone_trees_load(c, "target", hone_attr_int(c->node, "n_targets", 0), &r.trees));
-    r.trees.sum = (hone_tree_sum)sum;
-    return run_trees(c, &r);
 }
 
 /* ---- classification ---------------------------------------------------------------------------
@@ -274,7 +306,7 @@ hone_status hone_ref_ml_tree_class(hone_op_ctx *c) {
     int64_t rows = 0, cols = 0;
     r.labels = hone_labels_of(c->node, "classlabels_int64s", "classlabels_strings");
     r.n_out = r.labels.n;
-    HONE_TRY(hone_trees_load(c, "class", r.labels.n, &r.trees));
+    HONE_TRY(get_trees(c, &r.trees));
     r.only = only_class(c->node, r.labels.n);
     for (int32_t i = 0; i < r.trees.n_votes; ++i)
         r.all_positive &= r.trees.vote[i].weight >= 0;

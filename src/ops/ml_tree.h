@@ -57,6 +57,10 @@ HONE_NODISCARD hone_status hone_trees_load(hone_op_ctx *c, const char *votes_pre
 /** From the attributes of TreeEnsemble (opset 5). */
 HONE_NODISCARD hone_status hone_trees_load_5(hone_op_ctx *c, hone_trees *t);
 
+/** The ensemble of any of the three operators' nodes, in the arena, for the `state` of its runs. */
+HONE_NODISCARD hone_status hone_trees_prepare(const hone_node *n, hone_arena *arena,
+                                              hone_trees **out, hone_error *err);
+
 /** Sums of the votes for one row of features; has[i] tells whether target i got any. */
 void hone_trees_row(const hone_trees *t, const double *x, double *score, unsigned char *has);
 

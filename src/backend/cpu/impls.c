@@ -28,7 +28,7 @@ const hone_impl *hone_impl_find(const char *name) {
 
 const hone_impl *hone_impl_for(const hone_node *n) {
     bool is_lowered = strcmp(n->domain, "hone") == 0;
-    if (n->domain[0] != '\0' && !is_lowered)
+    if (n->domain[0] != '\0' && !is_lowered && strcmp(n->domain, "ai.onnx.ml") != 0)
         return NULL;
     for (int i = 0; i < N_IMPLS; ++i) {
         const char *op = impls[i].op;
