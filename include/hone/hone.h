@@ -135,7 +135,7 @@ HONE_API int64_t hone_tensor_count(const hone_tensor *t);
 
 typedef struct hone_model hone_model;
 
-/** Read a model file (.onnx). The file is mapped and must not change while the model lives. */
+/** Read a model file (.onnx, .tflite; told apart by content). The file is mapped and must not change while the model lives. */
 HONE_API HONE_NODISCARD hone_status hone_model_open(const char *path, hone_model **out,
                                                     hone_error *err);
 /** Read a model from memory, which the caller keeps until the model, and every engine built from

@@ -190,10 +190,7 @@ static void print_ops(const facts *f) {
     cli_table_print(t, stdout);
 }
 
-static void print_text(const cli_args *args, const hone_model *m, const hone_graph *fixed,
-                       const facts *f) {
-    const hone_graph *g = m->graph;
-    const hone_onnx_facts *o = &m->facts;
+static void print_origin(const cli_args *args, const hone_onnx_facts *o) {
     cli_say(stdout, "%s: ONNX, IR version %" PRId64 ", %s %s\n", args->files.item[0], o->ir_version,
             o->producer_name && *o->producer_name ? o->producer_name : "unknown producer",
             o->producer_version ? o->producer_version : "");
@@ -201,7 +198,20 @@ static void print_text(const cli_args *args, const hone_model *m, const hone_gra
     for (int i = 0; i < o->n_imports; ++i)
         cli_say(stdout, "%s %s %" PRId64, i ? "," : "",
                 o->imports[i].domain[0] ? o->imports[i].domain : "ai.onnx", o->imports[i].version);
-    printf("\n\n");
+    printf("\n");
+}
+
+static void print_text(const cli_args *args, const hone_model *m, const hone_graph *fixed,
+                       const facts *f) {
+    const hone_graph *g = m->graph;
+    const hone_onnx_facts *o = &m->facts;
+    if (m->is_tflite) {
+        cli_say(stdout, "%s: TensorFlow Lite, %s\n", args->files.item[0],
+                o->producer_name && *o->producer_name ? o->producer_name : "no description");
+    } else {
+        print_origin(args, o);
+    }
+    printf("\n");
     cli_print_values("inputs", g, g->inputs, g->n_inputs, args->all);
     cli_print_values("outputs", g, g->outputs, g->n_outputs, true);
     printf("\n%d nodes\n", f->n_nodes);

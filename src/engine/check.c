@@ -9,6 +9,7 @@
 #include "onnx/adapt.h"
 #include "onnx/names.h"
 #include "onnx/reader.h"
+#include "tflite/import.h"
 
 #define CURE_DAMAGED "export the model again, or check it with onnx.checker: no runtime can read it"
 
@@ -310,6 +311,25 @@ static hone_status check_read(hone_graph *g, hone_findings *f, hone_error *err) 
     return HONE_OK;
 }
 
+/* The reader names everything that is not supported in one message. */
+static hone_status check_tflite(const hone_file_map *map, hone_findings *f, hone_error *err) {
+    hone_model *model = NULL;
+    hone_error failure = {.offset = -1};
+    hone_status status = hone_model_parse(map->data, map->n_bytes, NULL, &model, &failure);
+    if (status == HONE_E_NOMEM) {
+        *err = failure;
+        return status;
+    }
+    bool is_unsupported = status == HONE_E_UNSUPPORTED, ok = true;
+    if (status != HONE_OK)
+        ok = hone_findings_add(f, HONE_ERROR, is_unsupported ? "unsupported-model" : "malformed",
+                               failure.node, failure.op,
+                               is_unsupported ? "convert the model without them" : CURE_DAMAGED,
+                               "%s", failure.message);
+    hone_model_destroy(model);
+    return ok ? HONE_OK : hone_fail(err, HONE_E_NOMEM, "no memory for the check");
+}
+
 static hone_status check_bytes(const hone_file_map *map, const char *dir, hone_findings *f,
                                hone_error *err) {
     hone_graph *g;
@@ -363,6 +383,8 @@ hone_status hone_check_file(const char *path, hone_findings *out, hone_error *er
     HONE_TRY(hone_file_map_open(path, &map, err));
     hone_status status = hone_engine_is_file(map.data, map.n_bytes)
                              ? check_engine(&map, out, err)
+                         : hone_tflite_is_model(map.data, map.n_bytes)
+                             ? check_tflite(&map, out, err)
                              : check_bytes(&map, dir, out, err);
     hone_file_map_close(&map);
     return status;

@@ -27,7 +27,7 @@ typedef struct hone_findings {
     int n_errors, n_warnings;
 } hone_findings;
 
-/** Check an ONNX file, or the structure and checksums of an engine file. HONE_OK when the check could be made, whatever it found; the findings go
+/** Check an ONNX or TensorFlow Lite file, or the structure and checksums of an engine file. HONE_OK when the check could be made, whatever it found; the findings go
  * with hone_findings_free in any case. */
 HONE_NODISCARD hone_status hone_check_file(const char *path, hone_findings *out, hone_error *err);
 void hone_findings_free(hone_findings *findings);

@@ -98,6 +98,7 @@ hone_status hone_infer_tfl_binary(hone_infer_ctx *c) {
     HONE_TRY(hone_infer_alike(c, 0, 1));
     if (!hone_infer_has(c, 0) || !hone_infer_has(c, 1))
         return HONE_OK;
+    HONE_TRY(tfl_check_type(c));
     hone_infer_set(c, 0, c->in[0].dtype, -1, NULL);
     if (c->in[0].rank < 0 || c->in[1].rank < 0)
         return HONE_OK;

@@ -1,4 +1,5 @@
-/* Convolution, depthwise convolution and fully connected layers on integers: input [n, h, w, c]. Weights
+/* Convolution, depthwise convolution and fully connected layers on integers (hybrid: on floats that
+ * are quantised first): input [n, h, w, c]. Weights
  * [o, kh, kw, c / group], for depthwise [1, kh, kw, c * multiplier], for fully connected [o, c].
  * Sums are exact: 16-bit products in 32-bit blocks, blocks in 64 bits. */
 #include <inttypes.h>
@@ -14,6 +15,9 @@ enum { BLOCK = 128 }; /* products of 16 and 9 bits that 32 bits hold for sure */
 typedef struct requant {
     tfl_factor *factor; /* one for each output channel */
     double *real;       /* instead of it: LiteRT rescales fully connected layers in double */
+    const float *scale; /* hybrid layers: of the weights and of each image or row of the input */
+    const float *rows;  /* NULL: not hybrid */
+    int n_scales;
     const void *bias;   /* NULL: none */
     hone_dtype bias_type;
     int32_t zero, low, high;
@@ -28,15 +32,21 @@ static hone_status make_requant(hone_op_ctx *c, const hone_tensor *bias, int64_t
     if (n_scales != 1 && n_scales != channels)
         return hone_op_fail(c, HONE_E_SHAPE, "%d scales for %" PRId64 " output channels", n_scales,
                             channels);
-    if (bias && (hone_tensor_count(bias) != channels ||
-                 !hone_dtype_in(bias->dtype, HONE_T(I32) | HONE_T(I64))))
+    bool is_hybrid = x->dtype == HONE_DTYPE_F32;
+    uint32_t bias_types = is_hybrid ? HONE_T(F32) : HONE_T(I32) | HONE_T(I64);
+    if (bias &&
+        (hone_tensor_count(bias) != channels || !hone_dtype_in(bias->dtype, bias_types)))
         return hone_op_fail(c, HONE_E_SHAPE, "the bias does not fit %" PRId64 " output channels",
                             channels);
     tfl_param in = tfl_param_of(c->node, "x"), out = tfl_param_of(c->node, "y");
     *r = (requant){.bias = bias ? bias->data : NULL,
                    .bias_type = bias ? bias->dtype : HONE_DTYPE_NONE,
+                   .scale = scale,
+                   .n_scales = n_scales,
                    .zero = out.zero,
                    .is_wide = x->dtype == HONE_DTYPE_I16};
+    if (is_hybrid)
+        return HONE_OK;
     tfl_range(c->node, y->dtype, &r->low, &r->high);
     r->factor = hone_op_scratch(c, (size_t)channels * sizeof *r->factor);
     r->real = is_real ? hone_op_scratch(c, (size_t)channels * sizeof *r->real) : NULL;
@@ -66,6 +76,16 @@ static int32_t rescale(const requant *r, int64_t sum, int64_t o) {
         v = tfl_scale(tfl_wrap(sum), r->factor[o]);
     }
     return (int32_t)tfl_clamp(v + r->zero, r->low, r->high);
+}
+
+/* Output channel o of image or row `row`, at element `at`. */
+static void emit(const requant *r, hone_tensor *y, int64_t at, int64_t row, int64_t o, int64_t sum) {
+    if (!r->rows) {
+        tfl_store(y->dtype, y->data, at, rescale(r, sum, o));
+        return;
+    }
+    float v = (float)sum * r->scale[r->n_scales == 1 ? 0 : o] * r->rows[row];
+    ((float *)y->data)[at] = r->bias ? v + ((const float *)r->bias)[o] : v;
 }
 
 static int64_t dot(const int16_t *a, const int16_t *b, int64_t n) {
@@ -109,7 +129,7 @@ static void gather(const conv_job *j, int64_t image, int64_t oy, int64_t ox, int
     }
 }
 
-static void conv_pixel(const conv_job *j, const int16_t *patch, int64_t at) {
+static void conv_pixel(const conv_job *j, const int16_t *patch, int64_t image, int64_t at) {
     int64_t per_group = j->channels / j->group, c = j->in_channels / j->group;
     for (int64_t o = 0; o < j->channels; ++o) {
         const int16_t *w = j->w + o * j->taps * c;
@@ -118,28 +138,28 @@ static void conv_pixel(const conv_job *j, const int16_t *patch, int64_t at) {
             sum = dot(patch, w, j->taps * c);
         for (int64_t t = 0; j->group > 1 && t < j->taps; ++t)
             sum += dot(patch + t * j->in_channels + o / per_group * c, w + t * c, c);
-        tfl_store(j->y->dtype, j->y->data, at + o, rescale(&j->r, sum, o));
+        emit(&j->r, j->y, at + o, image, o, sum);
     }
 }
 
-static void depthwise_pixel(const conv_job *j, const int16_t *patch, int64_t at) {
+static void depthwise_pixel(const conv_job *j, const int16_t *patch, int64_t image, int64_t at) {
     int64_t multiplier = j->channels / j->in_channels;
     for (int64_t o = 0; o < j->channels; ++o) {
         int64_t sum = 0, i = o / multiplier;
         for (int64_t t = 0; t < j->taps; ++t)
             sum += (int32_t)patch[t * j->in_channels + i] * j->w[t * j->channels + o];
-        tfl_store(j->y->dtype, j->y->data, at + o, rescale(&j->r, sum, o));
+        emit(&j->r, j->y, at + o, image, o, sum);
     }
 }
 
 /* A task is a row of the output. */
 static void run_row(const conv_job *j, int64_t row, int worker,
-                    void (*pixel)(const conv_job *, const int16_t *, int64_t)) {
+                    void (*pixel)(const conv_job *, const int16_t *, int64_t, int64_t)) {
     int16_t *patch = j->patch + worker * j->n_patch;
     int64_t height = j->win.out[0], width = j->win.out[1];
     for (int64_t ox = 0; ox < width; ++ox) {
         gather(j, row / height, row % height, ox, patch);
-        pixel(j, patch, (row * width + ox) * j->channels);
+        pixel(j, patch, row / height, (row * width + ox) * j->channels);
     }
 }
 
@@ -161,6 +181,26 @@ static hone_status widen_weights(hone_op_ctx *c, const hone_tensor *w, const int
     return HONE_OK;
 }
 
+/* Input 0 as 16-bit numbers: hybrid layers quantise it now, in n_rows slices. `to` is a view. */
+static hone_status quantise_input(hone_op_ctx *c, int64_t n_rows, requant *r, hone_tensor *to) {
+    const hone_tensor *x = hone_in(c, 0);
+    *to = *x;
+    if (x->dtype != HONE_DTYPE_F32)
+        return HONE_OK;
+    int64_t n = hone_tensor_count(x);
+    int16_t *wide = hone_op_scratch(c, (size_t)n * sizeof *wide);
+    float *rows = hone_op_scratch(c, (size_t)n_rows * sizeof *rows);
+    if (!wide || !rows)
+        return HONE_E_NOMEM;
+    if (n)
+        tfl_quantise_rows(x->data, n_rows, n / n_rows,
+                          hone_attr_int(c->node, "is_symmetric", 0) != 0, wide, rows);
+    r->rows = rows;
+    to->dtype = HONE_DTYPE_I16;
+    to->data = wide;
+    return HONE_OK;
+}
+
 static hone_status run_conv(hone_op_ctx *c, bool is_depthwise) {
     const hone_tensor *x = hone_in(c, 0), *w = hone_in(c, 1);
     hone_tensor *y = hone_out(c, 0);
@@ -175,6 +215,9 @@ static hone_status run_conv(hone_op_ctx *c, bool is_depthwise) {
     j.x_zero = tfl_param_of(c->node, "x").zero;
     j.n_patch = j.taps * j.in_channels;
     HONE_TRY(make_requant(c, hone_in(c, 2), j.channels, false, &j.r));
+    hone_tensor wide;
+    HONE_TRY(quantise_input(c, x->dims[0], &j.r, &wide));
+    j.x = &wide;
     HONE_TRY(widen_weights(c, w, &j.w));
     j.patch = hone_op_scratch(c, (size_t)j.n_patch * (size_t)hone_pool_threads(c->pool) *
                                      sizeof *j.patch);
@@ -194,7 +237,7 @@ hone_status hone_ref_tfl_depthwise(hone_op_ctx *c) {
 
 /* A row of the input, against every row of the weights. */
 hone_status hone_ref_tfl_dense(hone_op_ctx *c) {
-    const hone_tensor *x = hone_in(c, 0), *w = hone_in(c, 1);
+    const hone_tensor *w = hone_in(c, 1);
     hone_tensor *y = hone_out(c, 0);
     int64_t channels = w->dims[0], n = w->dims[1];
     if (hone_tensor_count(y) == 0)
@@ -203,15 +246,17 @@ hone_status hone_ref_tfl_dense(hone_op_ctx *c) {
     const int16_t *wide;
     HONE_TRY(make_requant(c, hone_in(c, 2), channels, hone_attr_int(c->node, "real", 0) != 0, &r));
     HONE_TRY(widen_weights(c, w, &wide));
+    int64_t n_rows = hone_tensor_count(y) / channels;
+    hone_tensor in;
+    HONE_TRY(quantise_input(c, n_rows, &r, &in));
     int16_t *row = hone_op_scratch(c, (size_t)n * sizeof *row);
     if (!row)
         return HONE_E_NOMEM;
     int32_t zero = tfl_param_of(c->node, "x").zero;
-    for (int64_t i = 0; i < hone_tensor_count(y) / channels; ++i) {
-        tfl_widen(x, i * n, n, zero, row);
+    for (int64_t i = 0; i < n_rows; ++i) {
+        tfl_widen(&in, i * n, n, zero, row);
         for (int64_t o = 0; o < channels; ++o)
-            tfl_store(y->dtype, y->data, i * channels + o,
-                      rescale(&r, dot(row, wide + o * n, n), o));
+            emit(&r, y, i * channels + o, i, o, dot(row, wide + o * n, n));
     }
     return HONE_OK;
 }
@@ -221,11 +266,13 @@ hone_status hone_ref_tfl_dense(hone_op_ctx *c) {
 static hone_status check_weights(hone_infer_ctx *c, int rank) {
     uint32_t types = HONE_T(I8) | HONE_T(U8) | HONE_T(I4) | HONE_T(U4) | HONE_T(I2);
     const float *scale;
+    HONE_TRY(tfl_check_type(c));
     if (hone_attr_floats(c->node, "w_scale", &scale) < 1)
         return hone_infer_fail(c, HONE_E_FORMAT, "the weights have no scale");
     if (c->in[1].rank != rank || !hone_dtype_in(c->in[1].dtype, types))
         return hone_infer_fail(c, HONE_E_SHAPE, "the weights are not integers of rank %d", rank);
-    if (!hone_infer_has(c, 0) || tfl_out_type(c) == HONE_DTYPE_NONE)
+    hone_dtype to = tfl_out_type(c);
+    if (to == HONE_DTYPE_NONE || (to == HONE_DTYPE_F32) != (c->in[0].dtype == HONE_DTYPE_F32))
         return hone_infer_fail(c, HONE_E_TYPE, "quantised to a type that is not supported");
     return HONE_OK;
 }

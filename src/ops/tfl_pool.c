@@ -78,6 +78,7 @@ hone_status hone_ref_tfl_max_pool(hone_op_ctx *c) {
 hone_status hone_infer_tfl_pool(hone_infer_ctx *c) {
     if (!hone_infer_has(c, 0) || c->in[0].rank < 0)
         return HONE_OK;
+    HONE_TRY(tfl_check_type(c));
     const hone_type *x = &c->in[0];
     if (x->rank != 4)
         return hone_infer_fail(c, HONE_E_SHAPE, "the input has rank %d, not 4", x->rank);

@@ -43,9 +43,18 @@ void tfl_widen(const hone_tensor *t, int64_t i, int64_t n, int32_t zero, int16_t
             out[k] = (int16_t)(hone_load_i64(t->dtype, t->data, i + k) - zero);
 }
 
+hone_status tfl_check_type(hone_infer_ctx *c) {
+    if (c->in[0].kind == HONE_KIND_TENSOR && hone_dtype_in(c->in[0].dtype, c->node->op->types))
+        return HONE_OK;
+    return hone_infer_fail(c, HONE_E_TYPE, "the input's type is not supported");
+}
+
 hone_dtype tfl_out_type(const hone_infer_ctx *c) {
     int64_t to = hone_attr_int(c->node, "to", c->in[0].dtype);
     bool is_known = to > 0 && to < HONE_DTYPE_COUNT &&
-                    hone_dtype_in((hone_dtype)to, HONE_T(I8) | HONE_T(U8) | HONE_T(I16) | HONE_T(I32));
+                    hone_dtype_in((hone_dtype)to,
+                                  HONE_T(I8) | HONE_T(U8) | HONE_T(I16) | HONE_T(I32));
+    if (c->in[0].dtype == HONE_DTYPE_F32 && !hone_attr_find(c->node, "to"))
+        return HONE_DTYPE_F32; /* hybrid */
     return is_known ? (hone_dtype)to : HONE_DTYPE_NONE;
 }

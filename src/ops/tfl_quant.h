@@ -40,6 +40,11 @@ static inline void tfl_store(hone_dtype d, void *data, int64_t i, int32_t v) {
     else
         ((int32_t *)data)[i] = v;
 }
+/** Rows of n > 0 floats as 8-bit numbers less their zero point, and the scale of each row. */
+void tfl_quantise_rows(const float *x, int64_t n_rows, int64_t n, bool is_symmetric, int16_t *out,
+                       float *scale);
+/** Fails unless input 0 is a tensor of one of the types in the operator's row. */
+hone_status tfl_check_type(hone_infer_ctx *c);
 /** The type in the attribute to, else that of input 0; NONE when it is not one of theirs. */
 hone_dtype tfl_out_type(const hone_infer_ctx *c);
 

@@ -110,7 +110,9 @@ hone_status hone_ref_tfl_softmax(hone_op_ctx *c) {
 }
 
 hone_status hone_infer_tfl_same(hone_infer_ctx *c) {
-    if (hone_infer_has(c, 0))
-        hone_infer_same(c, 0, 0);
+    if (!hone_infer_has(c, 0))
+        return HONE_OK;
+    HONE_TRY(tfl_check_type(c));
+    hone_infer_same(c, 0, 0);
     return HONE_OK;
 }

@@ -16,6 +16,7 @@ hone_status hone_ref_tfl_table(hone_op_ctx *c) {
 hone_status hone_infer_tfl_table(hone_infer_ctx *c) {
     if (!hone_infer_has(c, 0) || !hone_infer_has(c, 1))
         return HONE_OK;
+    HONE_TRY(tfl_check_type(c));
     const hone_type *t = &c->in[1];
     if (!hone_dtype_in(t->dtype, HONE_T(I8) | HONE_T(U8)) || t->rank != 1 || t->dims[0] != 256)
         return hone_infer_fail(c, HONE_E_SHAPE, "the table does not have 256 results of 8 bits");
@@ -60,9 +61,10 @@ hone_status hone_ref_tfl_quantize(hone_op_ctx *c) {
 hone_status hone_infer_tfl_typed(hone_infer_ctx *c) {
     if (!hone_infer_has(c, 0))
         return HONE_OK;
+    HONE_TRY(tfl_check_type(c));
     hone_infer_same(c, 0, 0);
     c->out[0].dtype = tfl_out_type(c);
-    if (c->out[0].dtype == HONE_DTYPE_NONE)
+    if (c->out[0].dtype == HONE_DTYPE_NONE || c->out[0].dtype == HONE_DTYPE_F32)
         return hone_infer_fail(c, HONE_E_TYPE, "quantised to a type that is not supported");
     return HONE_OK;
 }

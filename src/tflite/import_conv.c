@@ -47,6 +47,40 @@ static bool is_integer(tfr_import *im) {
            hone_dtype_in(w->dtype, HONE_T(I8) | HONE_T(U8) | HONE_T(I4));
 }
 
+/* Float activations and weights of 8 bits: LiteRT quantises the activations as it runs. */
+static bool is_hybrid(tfr_import *im) {
+    const tfr_tensor *x = tfr_in_tensor(im, 0), *w = tfr_in_tensor(im, 1);
+    if (!x || x->dtype != HONE_DTYPE_F32 || !w || !w->data || w->quant.n_scales < 1 ||
+        !hone_dtype_in(w->dtype, HONE_T(I8) | HONE_T(I4)))
+        return false;
+    for (int i = 0; i < w->quant.n_scales; ++i) {
+        if (w->quant.zero_point[i])
+            return false;
+    }
+    return true;
+}
+
+static bool has_equal_scales(const tfr_quant *q) {
+    for (int i = 1; i < q->n_scales; ++i) {
+        if (q->scale[i] != q->scale[0])
+            return false;
+    }
+    return true;
+}
+
+static void build_hybrid(tfr_import *im, const char *op, hone_value *x, const conv_options *window,
+                         bool is_symmetric, int64_t activation) {
+    const tfr_quant *q = &tfr_in_tensor(im, 1)->quant;
+    hone_value *in[3] = {x, tfr_in_raw(im, 1), tfr_in_float(im, 2)};
+    hone_value *y = tfr_make(im, op, in, in[2] ? 3 : 2);
+    if (window)
+        set_window(im, y, window);
+    if (y && !hone_attr_set_floats(im->g, y->producer, "w_scale", q->scale, q->n_scales))
+        tfr_fail(im, HONE_E_NOMEM, "out of memory");
+    tfr_int(im, y, "is_symmetric", is_symmetric);
+    tfr_out_raw(im, 0, tfr_activate(im, y, activation));
+}
+
 static bool has_rank(tfr_import *im, int k, int rank) {
     const tfr_tensor *t = tfr_in_tensor(im, k);
     if (t && t->rank == rank)
@@ -74,6 +108,12 @@ void tfr_build_conv(tfr_import *im) {
         set_window(im, y, id);
         set_scales(im, y, activation);
         tfr_out_raw(im, 0, y);
+        return;
+    }
+    if (is_hybrid(im)) {
+        bool is_symmetric = !is_depthwise && has_equal_scales(&tfr_in_tensor(im, 1)->quant);
+        build_hybrid(im, is_depthwise ? "QDepthwiseConv" : "QConv", tfr_in_raw(im, 0), id,
+                     is_symmetric, activation);
         return;
     }
     int64_t channels = tfr_in_tensor(im, 0)->dims[3], per = tfr_in_tensor(im, 1)->dims[3];
@@ -133,7 +173,7 @@ static hone_value *rows(tfr_import *im, hone_value *x, bool keeps_dims) {
 }
 
 void tfr_build_dense(tfr_import *im) {
-    enum { ACTIVATION, FORMAT, KEEPS_DIMS };
+    enum { ACTIVATION, FORMAT, KEEPS_DIMS, ASYMMETRIC };
     int64_t activation = tfr_option_byte(im, ACTIVATION, 0);
     bool keeps_dims = tfr_option_byte(im, KEEPS_DIMS, 0) != 0;
     if (!has_rank(im, 1, 2) || !tfr_in_tensor(im, 0))
@@ -155,6 +195,11 @@ void tfr_build_dense(tfr_import *im) {
         return;
     }
     hone_value *x = rows(im, tfr_in_float(im, 0), keeps_dims);
+    if (is_hybrid(im)) {
+        bool is_symmetric = tfr_option_byte(im, ASYMMETRIC, 0) == 0;
+        build_hybrid(im, "QFullyConnected", x, NULL, is_symmetric, activation);
+        return;
+    }
     hone_value *w = tfr_transpose(im, tfr_in_float(im, 1), (int64_t[]){1, 0}, 2);
     y = tfr_binary(im, "MatMul", x, w);
     if (tfr_in_tensor(im, 2))
