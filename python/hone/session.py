@@ -68,9 +68,7 @@ def _native_options(options: SessionOptions) -> BuildOptions:
     if options.tune not in _TUNE:
         raise ValueError(f"tune is {options.tune!r}; it can be {', '.join(_TUNE)}")
     if options.precision not in _PRECISION:
-        raise ValueError(
-            f"precision is {options.precision!r}; it can be {', '.join(_PRECISION)}"
-        )
+        raise ValueError(f"precision is {options.precision!r}; it can be {', '.join(_PRECISION)}")
     native = BuildOptions()
     lib.hone_build_options_init(ctypes.byref(native))
     native.optimize = options.optimize

@@ -248,6 +248,14 @@ def _work_folder(wanted: pathlib.Path | None) -> Iterator[pathlib.Path]:
         yield pathlib.Path(folder)
 
 
+def _command_text(args: argparse.Namespace, arguments: Sequence[str]) -> str:
+    """How the reports were made; of many models only how many."""
+    models = {str(path) for path in args.models}
+    options = [word for word in arguments if word not in models]
+    named = sorted(path.name for path in args.models) if len(models) <= 3 else ["MODEL", "..."]
+    return "hone compare " + shlex.join([*named, *options])
+
+
 def main(arguments: Sequence[str]) -> int:
     args = parse(arguments)
     try:
@@ -261,7 +269,7 @@ def main(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("hone: stopped; --resume goes on from the --json file", file=sys.stderr)
         return 130
-    _write_reports(args, document, "hone compare " + shlex.join(arguments))
+    _write_reports(args, document, _command_text(args, arguments))
     print(terminal.render(document))
     is_wrong = any(o.status == "wrong" for r in document.results for o in r.outcomes.values())
     return int(is_wrong)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
+
+os.environ["CI"] = "true"  # no telemetry, whose processes outlive this one
+
 import openvino
 from openvino import properties
 
