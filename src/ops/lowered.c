@@ -140,6 +140,11 @@ hone_status hone_infer_lowered_attention(hone_infer_ctx *c) {
     return HONE_OK;
 }
 
+hone_status hone_infer_lowered_same(hone_infer_ctx *c) {
+    hone_infer_same(c, 0, 0);
+    return HONE_OK;
+}
+
 hone_status hone_ref_lowered(hone_op_ctx *c) {
     return hone_op_fail(
         c, HONE_E_VERSION,

@@ -126,6 +126,59 @@ hone_status hone_run_layer_norm(hone_op_ctx *c) {
     return HONE_OK;
 }
 
+/* ---- group and instance normalisation -----------------------------------------------------------
+ */
+
+typedef struct group_norm_state {
+    hone_group_norm p;
+    int64_t n;
+    hone_group_norm_fn *fn;
+} group_norm_state;
+
+/* InstanceNormalization and GroupNormalization, or hone.GroupNorm, whose channels come last. */
+hone_status hone_prepare_group_norm(hone_prepare_ctx *c, void **state) {
+    const hone_type *t = &c->in[0];
+    group_norm_state *s = HONE_NEW(c->arena, group_norm_state);
+    if (!s)
+        return hone_fail(c->err, HONE_E_NOMEM, "no memory for a kernel");
+    bool is_last = strcmp(c->node->domain, "hone") == 0;
+    HONE_REJECT_IF(!hone_is_f32(t) || t->rank < 3, "not a float32 array of rank 3 or more");
+    int64_t channels = t->dims[is_last ? t->rank - 1 : 1];
+    int64_t groups = hone_attr_int(c->node, "num_groups", channels);
+    HONE_REJECT_IF(hone_count(t) == 0, "empty");
+    HONE_REJECT_IF(groups < 1 || channels % groups, "the groups do not divide the channels");
+    for (int i = 1; i <= 2; ++i)
+        HONE_REJECT_IF(!hone_is_f32(&c->in[i]) || hone_count(&c->in[i]) != channels,
+                       "scale or bias is not one number a channel");
+    s->p.n_groups = groups;
+    s->p.channels = channels / groups;
+    s->p.positions = hone_count(t) / t->dims[0] / channels;
+    s->p.batch_stride = channels * s->p.positions;
+    s->p.channel_stride = is_last ? 1 : s->p.positions;
+    s->p.position_stride = is_last ? channels : 1;
+    s->p.eps = hone_attr_float(c->node, "epsilon", 1e-5f);
+    s->n = t->dims[0] * groups;
+    s->fn = hone_vec()->group_norm;
+    *state = s;
+    return HONE_OK;
+}
+
+static void group_norm_range(void *arg, int64_t begin, int64_t end, int worker) {
+    (void)worker;
+    const group_norm_state *s = arg;
+    s->fn(&s->p, begin, end);
+}
+
+hone_status hone_run_group_norm(hone_op_ctx *c) {
+    group_norm_state s = *(const group_norm_state *)c->state;
+    s.p.x = hone_in(c, 0)->data;
+    s.p.scale = hone_in(c, 1)->data;
+    s.p.bias = hone_in(c, 2)->data;
+    s.p.y = hone_out(c, 0)->data;
+    hone_parallel_range(c->pool, s.n, rows_for(s.p.channels * s.p.positions), group_norm_range, &s);
+    return HONE_OK;
+}
+
 /* ---- transpose --------------------------------------------------------------------------------
  */
 

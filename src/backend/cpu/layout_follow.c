@@ -159,6 +159,31 @@ static bool follow_axis(hone_layout *l, hone_node *n) {
     return true;
 }
 
+/* Normalisation over groups of channels, or each by itself. */
+static bool follow_norm(hone_layout *l, hone_node *n) {
+    const hone_type *x = &n->in[0]->type;
+    int64_t channels = x->dims[1], groups = hone_attr_int(n, "num_groups", channels);
+    if (x->dtype != HONE_DTYPE_F32 || channels < 1 || groups < 1 || channels % groups ||
+        n->n_in != 3)
+        return false;
+    for (int i = 1; i <= 2; ++i) {
+        const hone_tensor *t = n->in[i] ? n->in[i]->constant : NULL;
+        if (!t || t->dtype != HONE_DTYPE_F32 || hone_tensor_count(t) != channels)
+            return false;
+    }
+    hone_value *in[3] = {hone_layout_last(l, n->in[0]), n->in[1], n->in[2]};
+    hone_value *out = hone_layout_output(l, n, 0);
+    hone_node *made =
+        hone_node_create(l->g, hone_op_find("hone", "GroupNorm"), n->name, in, 3, &out, 1);
+    if (!made || !hone_attr_set_int(l->g, made, "num_groups", groups) ||
+        !hone_attr_set_float(l->g, made, "epsilon", hone_attr_float(n, "epsilon", 1e-5f)))
+        l->is_out_of_memory = true;
+    else
+        made->origin = n->origin;
+    hone_layout_emit(l, made);
+    return true;
+}
+
 static const struct {
     const char *op;
     bool (*follow)(hone_layout *l, hone_node *n);
@@ -173,6 +198,8 @@ static const struct {
     {"LogSoftmax", follow_axis},
     {"ArgMax", follow_axis},
     {"ArgMin", follow_axis},
+    {"InstanceNormalization", follow_norm},
+    {"GroupNormalization", follow_norm},
 };
 
 bool hone_layout_follow(hone_layout *l, hone_node *n) {

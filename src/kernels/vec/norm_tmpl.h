@@ -162,10 +162,84 @@ static void group_norm_one(const hone_group_norm *p, int64_t group, const float 
     }
 }
 
+/* Channels that are handled together where they lie side by side. */
+enum { NORM_CHANNELS = 256 };
+
+/* Sums of x - mean, or of its square, over all positions, a channel in every lane; blocked, since
+ * there may be many positions. */
+static void norm_columns(const float *x, int64_t stride, int64_t positions, int64_t channels,
+                         const float *mean, bool is_square, float *sums) {
+    for (int64_t c = 0; c < channels; c += VW) {
+        int64_t lanes = channels - c < VW ? channels - c : VW;
+        const vf m = mean ? vf_load_n(mean + c, lanes) : vf_set1(0.0f);
+        vf total = vf_set1(0.0f);
+        for (int64_t i = 0; i < positions;) {
+            int64_t stop = positions - i < 128 ? positions : i + 128;
+            vf sum = vf_set1(0.0f);
+            for (; i < stop; ++i) {
+                const float *from = x + i * stride + c;
+                vf v = vf_sub(lanes < VW ? vf_load_n(from, lanes) : vf_load(from), m);
+                sum = is_square ? vf_fma(v, v, sum) : vf_add(sum, v);
+            }
+            total = vf_add(total, sum);
+        }
+        vf_store_n(sums + c, total, lanes);
+    }
+}
+
+/* Every channel's sum becomes that of its group over `count`. */
+static void norm_share(float *sums, int64_t n_groups, int64_t channels, float count) {
+    for (int64_t g = 0; g < n_groups; ++g, sums += channels) {
+        float sum = 0;
+        for (int64_t c = 0; c < channels; ++c)
+            sum += sums[c];
+        for (int64_t c = 0; c < channels; ++c)
+            sums[c] = sum / count;
+    }
+}
+
+/* Neighbouring groups of NHWC, NORM_CHANNELS channels at most. */
+static void group_norm_last(const hone_group_norm *p, int64_t group, int64_t n_groups,
+                            const float *x, float *y) {
+    float mean[NORM_CHANNELS], factor[NORM_CHANNELS], offset[NORM_CHANNELS];
+    float count = (float)p->channels * (float)p->positions;
+    int64_t first = group * p->channels, n = n_groups * p->channels;
+    norm_columns(x, p->position_stride, p->positions, n, NULL, false, mean);
+    norm_share(mean, n_groups, p->channels, count);
+    norm_columns(x, p->position_stride, p->positions, n, mean, true, factor);
+    norm_share(factor, n_groups, p->channels, count);
+    for (int64_t c = 0; c < n; ++c) {
+        factor[c] = 1.0f / sqrtf(factor[c] + p->eps) * (p->scale ? p->scale[first + c] : 1.0f);
+        offset[c] = (p->bias ? p->bias[first + c] : 0.0f) - mean[c] * factor[c];
+    }
+    for (int64_t i = 0; i < p->positions; ++i) {
+        const float *from = x + i * p->position_stride;
+        float *to = y + i * p->position_stride;
+        for (int64_t c = 0; c < n; c += VW) {
+            int64_t lanes = n - c;
+            if (lanes >= VW)
+                vf_store(to + c,
+                         vf_fma(vf_load(from + c), vf_load(factor + c), vf_load(offset + c)));
+            else
+                vf_store_n(to + c,
+                           vf_fma(vf_load_n(from + c, lanes), vf_load_n(factor + c, lanes),
+                                  vf_load_n(offset + c, lanes)),
+                           lanes);
+        }
+    }
+}
+
 static void group_norm_run(const hone_group_norm *p, int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
+    bool is_last = p->position_stride != 1 && p->channels <= NORM_CHANNELS;
+    int64_t most = is_last ? NORM_CHANNELS / p->channels : 1;
+    for (int64_t i = begin, n; i < end; i += n) {
         int64_t group = i % p->n_groups;
         int64_t at = i / p->n_groups * p->batch_stride + group * p->channels * p->channel_stride;
-        group_norm_one(p, group, p->x + at, p->y + at);
+        n = end - i < p->n_groups - group ? end - i : p->n_groups - group;
+        n = n < most ? n : most;
+        if (is_last)
+            group_norm_last(p, group, n, p->x + at, p->y + at);
+        else
+            group_norm_one(p, group, p->x + at, p->y + at);
     }
 }
