@@ -134,6 +134,37 @@ static hone_status set_offset(hone_op_ctx *c, hone_attend *a, int64_t n_past) {
     return HONE_OK;
 }
 
+/* Rows of the past that count: all, or, when the past is a buffer that the new rows are written to,
+ * as many as the scalar `length` says. */
+static hone_status past_rows(hone_op_ctx *c, const hone_tensor *length, int64_t buffer,
+                             int64_t n_new, int64_t *n_past) {
+    *n_past = buffer;
+    if (!length)
+        return HONE_OK;
+    if (hone_tensor_count(length) != 1)
+        return hone_op_fail(c, HONE_E_SHAPE, "past_sequence_length must hold one element");
+    *n_past = hone_load_i64(length->dtype, length->data, 0);
+    if (*n_past < 0 || n_new > buffer || *n_past > buffer - n_new)
+        return hone_op_fail(c, HONE_E_RUNTIME,
+                            "past_sequence_length %" PRId64 " leaves no room for %" PRId64
+                            " tokens in a buffer of %" PRId64,
+                            *n_past, n_new, buffer);
+    return HONE_OK;
+}
+
+/* Heads of `room` rows: those of `old` (`n_old` a head), then from row n_past on the new ones. */
+static void join_rows(const hone_attend *a, int64_t size, const float *old, int64_t n_old,
+                      int64_t n_past, const float *fresh, hone_bhs at, float *to, int64_t room) {
+    for (int64_t i = 0; i < a->n_batch * a->n_heads; ++i) {
+        const float *from = fresh + i / a->n_heads * at.b + i % a->n_heads * at.h;
+        float *head = to + i * room * size;
+        if (n_old && size)
+            memcpy(head, old + i * n_old * size, (size_t)(n_old * size) * sizeof *head);
+        for (int64_t s = 0; s < a->n_kv && size; ++s)
+            memcpy(head + (n_past + s) * size, from + s * at.s, (size_t)size * sizeof *head);
+    }
+}
+
 /* ---- MultiHeadAttention --------------------------------------------------------------------- */
 
 /* query, key, value, bias, key_padding_mask, attention_bias, past_key, past_value. Forms: query
@@ -215,10 +246,12 @@ hone_status hone_infer_ms_mha(hone_infer_ctx *c) {
         int64_t d;
         HONE_TRY(hone_infer_same_dim(c, c->in[3].dims[0], m.heads * (2 * m.size + m.v_size), &d));
     }
-    if (given(c, 8))
-        return hone_infer_fail(c, HONE_E_UNSUPPORTED, "past_sequence_length is not supported");
+    bool shares = given(c, 8);
+    if (shares && (!given(c, 6) || (c->n_out > 3 && c->node->out[3])))
+        return hone_infer_fail(c, HONE_E_UNSUPPORTED,
+                               "past_sequence_length without a past, or with scores as an output");
     hone_dtype d = c->in[0].dtype;
-    int64_t total = plus(m.past, m.keys);
+    int64_t total = shares ? m.past : plus(m.past, m.keys);
     hone_infer_set(c, 0, d, 3, (int64_t[]){m.batch, m.seq, times(m.heads, m.v_size)});
     hone_infer_set(c, 1, d, 4, (int64_t[]){m.batch, m.heads, total, m.size});
     hone_infer_set(c, 2, d, 4, (int64_t[]){m.batch, m.heads, total, m.v_size});
@@ -281,26 +314,26 @@ hone_status hone_ref_ms_mha(hone_op_ctx *c) {
     a.n_heads = a.n_kv_heads = hone_attr_int(node, "num_heads", 0);
     HONE_TRY(mha_operands(c, &a));
     const hone_tensor *past_k = hone_in(c, 6), *past_v = hone_in(c, 7);
-    int64_t n_past = past_k ? past_k->dims[2] : 0, total = n_past + a.n_kv;
+    int64_t n_old = past_k ? past_k->dims[2] : 0, n_past;
+    HONE_TRY(past_rows(c, hone_in(c, 8), n_old, a.n_kv, &n_past));
+    int64_t total = n_past + a.n_kv, room = hone_in(c, 8) ? n_old : total;
     if (past_k || hone_out(c, 1) || hone_out(c, 2)) {
-        int64_t n = a.n_batch * a.n_heads * total;
+        int64_t n = a.n_batch * a.n_heads * room;
         float *k = joined(c, hone_out(c, 1), n * a.size, &ok);
         float *v = joined(c, hone_out(c, 2), n * a.v_size, &ok);
         const float *old_k = hone_op_widen(c, past_k, HONE_DTYPE_F32, &ok);
         const float *old_v = hone_op_widen(c, past_v, HONE_DTYPE_F32, &ok);
         if (!ok)
             return HONE_E_NOMEM;
-        hone_attend_concat(HONE_DTYPE_F32, a.n_batch, a.n_heads, a.size, old_k, n_past, a.k, a.k_at,
-                           a.n_kv, k);
-        hone_attend_concat(HONE_DTYPE_F32, a.n_batch, a.n_heads, a.v_size, old_v, n_past, a.v,
-                           a.v_at, a.n_kv, v);
+        join_rows(&a, a.size, old_k, n_old, n_past, a.k, a.k_at, k, room);
+        join_rows(&a, a.v_size, old_v, n_old, n_past, a.v, a.v_at, v, room);
         hone_op_narrow(hone_out(c, 1), HONE_DTYPE_F32, k);
         hone_op_narrow(hone_out(c, 2), HONE_DTYPE_F32, v);
         a.k = k;
         a.v = v;
         a.n_kv = total;
-        a.k_at = hone_bhs_bnsh(a.n_heads, total, a.size);
-        a.v_at = hone_bhs_bnsh(a.n_heads, total, a.v_size);
+        a.k_at = hone_bhs_bnsh(a.n_heads, room, a.size);
+        a.v_at = hone_bhs_bnsh(a.n_heads, room, a.v_size);
     }
     a.scale = scale_of(node, a.size);
     a.causal = hone_attr_int(node, "unidirectional", 0) != 0;
@@ -366,10 +399,13 @@ hone_status hone_infer_ms_attention(hone_infer_ctx *c) {
             HONE_TRY(hone_infer_same_dim(c, c->in[4].dims[i], want[i], &d));
         past = c->in[4].dims[3];
     }
-    if (given(c, 6))
-        return hone_infer_fail(c, HONE_E_UNSUPPORTED, "past_sequence_length is not supported");
+    bool shares = hone_attr_int(c->node, "past_present_share_buffer", 0) != 0;
+    if (shares && (!given(c, 4) || !given(c, 6)))
+        return hone_infer_fail(c, HONE_E_FORMAT,
+                               "past_present_share_buffer needs past and past_sequence_length");
+    int64_t total = shares ? past : plus(past, y[1]);
     hone_infer_set(c, 0, c->in[0].dtype, 3, y);
-    hone_infer_set(c, 1, c->in[0].dtype, 5, (int64_t[]){2, y[0], heads, plus(past, y[1]), size});
+    hone_infer_set(c, 1, c->in[0].dtype, 5, (int64_t[]){2, y[0], heads, total, size});
     return HONE_OK;
 }
 
@@ -392,28 +428,28 @@ static void project_row(void *arg, int64_t r, int worker) {
 static hone_status attention_past(hone_op_ctx *c, hone_attend *a, int64_t *n_past) {
     const hone_tensor *past = hone_in(c, 4);
     hone_tensor *present = hone_out(c, 1);
-    *n_past = past ? past->dims[3] : 0;
+    bool shares = hone_attr_int(c->node, "past_present_share_buffer", 0) != 0;
+    int64_t n_old = past ? past->dims[3] : 0;
+    HONE_TRY(past_rows(c, shares ? hone_in(c, 6) : NULL, n_old, a->n_kv, n_past));
     if (!past && !present)
         return HONE_OK;
     if (a->v_size != a->size)
         return hone_op_fail(c, HONE_E_UNSUPPORTED, "past state needs equal key and value sizes");
     bool ok = true;
-    int64_t total = *n_past + a->n_kv, n = a->n_batch * a->n_heads;
+    int64_t total = *n_past + a->n_kv, room = shares ? n_old : total, n = a->n_batch * a->n_heads;
     const float *old = hone_op_widen(c, past, HONE_DTYPE_F32, &ok);
-    float *to = joined(c, present, 2 * n * total * a->size, &ok);
+    float *to = joined(c, present, 2 * n * room * a->size, &ok);
     if (!ok)
         return HONE_E_NOMEM;
-    float *to_v = to + n * total * a->size;
-    hone_attend_concat(HONE_DTYPE_F32, a->n_batch, a->n_heads, a->size, old, *n_past, a->k, a->k_at,
-                       a->n_kv, to);
-    hone_attend_concat(HONE_DTYPE_F32, a->n_batch, a->n_heads, a->size,
-                       old ? old + n * *n_past * a->size : NULL, *n_past, a->v, a->v_at, a->n_kv,
-                       to_v);
+    float *to_v = to + n * room * a->size;
+    join_rows(a, a->size, old, n_old, *n_past, a->k, a->k_at, to, room);
+    join_rows(a, a->size, old ? old + n * n_old * a->size : NULL, n_old, *n_past, a->v, a->v_at,
+              to_v, room);
     hone_op_narrow(present, HONE_DTYPE_F32, to);
     a->k = to;
     a->v = to_v;
     a->n_kv = total;
-    a->k_at = a->v_at = hone_bhs_bnsh(a->n_heads, total, a->size);
+    a->k_at = a->v_at = hone_bhs_bnsh(a->n_heads, room, a->size);
     return HONE_OK;
 }
 

@@ -361,6 +361,39 @@ CASES = [
         n_out=2,
         tolerance=1e-4,
     ),
+    Case(
+        "MultiHeadAttention",
+        [
+            floats(2, 1, 8),
+            floats(2, 1, 8),
+            floats(2, 1, 8),
+            None,
+            None,
+            None,
+            floats(2, 2, 6, 4),
+            floats(2, 2, 6, 4),
+        ],
+        {"num_heads": 2},
+        n_out=3,
+        note="past",
+    ),
+    Case(
+        "MultiHeadAttention",
+        [
+            floats(2, 1, 8),
+            floats(2, 1, 8),
+            floats(2, 1, 8),
+            None,
+            None,
+            None,
+            floats(2, 2, 6, 4),
+            floats(2, 2, 6, 4),
+            np.array([3], np.int32),
+        ],
+        {"num_heads": 2},
+        n_out=3,
+        note="buffer",
+    ),
     Case("ExpandDims", [floats(3, 4), np.array(-1, np.int32)]),
     Case("GatherND", [floats(3, 4), np.array([[0, 1], [2, 3]], np.int64)]),
     Case("Trilu", [floats(4, 5), np.array(1, np.int64)], {"upper": 1}),
@@ -452,3 +485,25 @@ def test_zero_points_may_be_absent():
     want = np.clip(np.rint((a * F32(0.03) + b * F32(0.01)) / F32(0.05)), -128, 127)
     got = hone.InferenceSession(made).run(None, feeds)[0]
     assert got.dtype == I8 and np.abs(got - want).max() <= 1
+
+
+def test_attention_in_a_buffer():
+    """The same as with a past of that length; the rest of the buffer stays."""
+    x, w, b = floats(2, 3, 8), floats(8, 24), floats(24)
+    buffer = floats(2, 2, 2, 7, 4)
+    common = {"num_heads": 2, "unidirectional": 1}
+    inputs = [x, w, b, None, buffer, None, np.array(2, np.int32)]
+    shared = {**common, "past_present_share_buffer": 1}
+    made, feeds = model(Case("Attention", inputs, shared, n_out=2))
+    y, present = hone.InferenceSession(made).run(None, feeds)
+    inputs = [x, w, b, None, np.ascontiguousarray(buffer[:, :, :, :2])]
+    made, feeds = model(Case("Attention", inputs, common, n_out=2))
+    want, joined = hone.InferenceSession(made).run(None, feeds)
+    np.testing.assert_allclose(y, want, 1e-5, 1e-6)
+    np.testing.assert_allclose(present[:, :, :, :5], joined, 1e-5, 1e-6)
+    np.testing.assert_array_equal(present[:, :, :, 5:], buffer[:, :, :, 5:])
+    made, feeds = model(
+        Case("Attention", [x, w, b, None, buffer, None, np.array(5, np.int32)], shared, n_out=2)
+    )
+    with pytest.raises(hone.HoneError, match="no room"):
+        hone.InferenceSession(made).run(None, feeds)
