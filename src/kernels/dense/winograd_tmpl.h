@@ -1,7 +1,7 @@
 /* 3x3 convolution of stride 1 by Winograd's F(4x4,3x3) (Lavin and Gray, arXiv 1509.09308), with the
  * interpolation points 0, +-p, +-q and infinity, p = 5/8, q = 3/2, whose error is several times
  * less than that of 0, +-1, +-2. A block of tiles is transformed, multiplied and transformed back
- * while it stays in L2.
+ * while it stays in the cache.
  *
  * Packed: bias [columns padded to VW], then U [panel][36][ic][width], as panels of igemm.
  * Scratch: V [36][tile][ld], M [36][tile][DN_NR], row pointers. */
@@ -96,8 +96,9 @@ typedef struct wg_shape {
 static wg_shape wg_shape_of(const hone_conv *p) {
     wg_shape s = {.ty = dn_ceil(p->oh, WG_OUT), .tx = dn_ceil(p->ow, WG_OUT)};
     s.tiles = p->n * s.ty * s.tx;
-    /* V and M of a block within about 600 KB. */
-    int64_t tb = (int64_t)(600 << 10) / (WG_N * 4 * (p->ic + DN_NR));
+    /* V and M of a block within 2 MiB: they need not stay in L2 as a whole, and every block reads
+     * all weights, so that small blocks cost more. */
+    int64_t tb = (int64_t)(2 << 20) / (WG_N * 4 * (p->ic + DN_NR));
     tb = tb < 2 * DN_MR ? 2 * DN_MR : tb > WG_TILES ? WG_TILES : tb;
     s.blocks = dn_ceil(s.tiles, tb);
     s.tb = dn_ceil(s.tiles, s.blocks);
