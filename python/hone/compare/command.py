@@ -271,5 +271,5 @@ def main(arguments: Sequence[str]) -> int:
         return 130
     _write_reports(args, document, _command_text(args, arguments))
     print(terminal.render(document))
-    is_wrong = any(o.status == "wrong" for r in document.results for o in r.outcomes.values())
-    return int(is_wrong)
+    ours = (r.outcomes.get(OURS) for r in document.results)
+    return int(any(o is not None and o.status in ("wrong", "failed") for o in ours))
