@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ._native import HoneError
     from ._program import check, inspect
+    from .export import export_tf, export_torch
     from .session import Binding, InferenceSession, NodeArg, SessionOptions, build
 
 __version__ = "0.1.0"
@@ -25,10 +26,18 @@ __all__ = [
     "SessionOptions",
     "build",
     "check",
+    "export_tf",
+    "export_torch",
     "inspect",
 ]
 
-_PLACES = {"HoneError": "._native", "check": "._program", "inspect": "._program"}
+_PLACES = {
+    "HoneError": "._native",
+    "check": "._program",
+    "export_tf": ".export",
+    "export_torch": ".export",
+    "inspect": "._program",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -16,6 +16,7 @@ from . import _program
 #: verb: the module, below this package
 VERBS = {
     "compare": ".compare.command",
+    "export": ".export.command",
 }
 
 
