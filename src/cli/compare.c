@@ -62,7 +62,7 @@ static void compare_numbers(const hone_tensor *a, const hone_tensor *b, double r
         }
         d->max_rel = rel > d->max_rel ? rel : d->max_rel;
         sum += e;
-        d->n_beyond += !(e <= floor + rtol * fabs(x));
+        d->n_beyond += e > 0 && !(e <= floor + rtol * fabs(x)); /* NaN in both is alike */
     }
     d->mean_abs = n ? sum / (double)n : 0;
 }

@@ -70,6 +70,7 @@ holds "peak --json" is_json "$tmp/out"
 
 # Verbs of the Python package: listed, and a cure where Python or the package is missing.
 expect 0 "compare +measure" help
+expect 0 "export +models of PyTorch" help
 HONE_PYTHON=$tmp/absent expect 1 "cannot be run.*HONE_PYTHON" compare
 printf '#!/bin/sh\necho "asked: $*"\n' >"$tmp/python" && chmod +x "$tmp/python"
 HONE_PYTHON=$tmp/python expect 0 "asked: -c" compare a b
@@ -120,6 +121,7 @@ expect 1 "\[malformed\]" check "$tmp/cut.onnx"
 expect 0 "verified on random inputs" optimize "$model" -o "$tmp/small.onnx"
 expect 0 "0 errors" check "$tmp/small.onnx"
 expect 0 "fold_constants" optimize --list-passes
+expect 0 "verified on random inputs" optimize "$data/root.onnx" -o "$tmp/root.onnx" # NaN is NaN
 expect 0 '"verified": true' optimize "$model" -o "$tmp/small.onnx" --passes remove_dead --json
 holds "optimize --json" is_json "$tmp/out"
 expect 0 "not verified" optimize "$model" -o "$tmp/none.onnx" --stop-at 0 --no-verify

@@ -4,6 +4,7 @@ tiny_conv.onnx     two convolutions with batch norm, a shape subgraph and a dyna
 tiny_conv_changed.onnx   the same with another weight in the second convolution
 bad_nodes.onnx     an unknown operator, a shape conflict, a type conflict, a wrong type, a stale
                    declaration, a data-dependent shape
+root.onnx          square roots: NaN for negative inputs
 bad_names.onnx     two undefined values and one that is defined twice
 """
 
@@ -90,6 +91,15 @@ def tiny_conv_changed() -> onnx.ModelProto:
     return model
 
 
+def root() -> onnx.ModelProto:
+    """NaN where the input is negative."""
+    info = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        [helper.make_node("Identity", ["x"], ["same"]), helper.make_node("Sqrt", ["same"], ["y"])],
+        "root", [info("x", TensorProto.FLOAT, [8, 8])], [info("y", TensorProto.FLOAT, [8, 8])])
+    return helper.make_model(graph, opset_imports=OPSET, ir_version=8)
+
+
 def bad_nodes() -> onnx.ModelProto:
     """Every node but two has something wrong with it."""
     nodes = [
@@ -128,7 +138,7 @@ def bad_names() -> onnx.ModelProto:
 def main() -> None:
     """Write all of them."""
     folder = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else pathlib.Path(__file__).parent
-    for make in (tiny_conv, tiny_conv_changed, bad_nodes, bad_names):
+    for make in (tiny_conv, tiny_conv_changed, root, bad_nodes, bad_names):
         (folder / f"{make.__name__}.onnx").write_bytes(make().SerializeToString())
 
 

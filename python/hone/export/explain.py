@@ -52,8 +52,7 @@ CAUSES: tuple[Cause, ...] = (
     ),
     Cause(
         "data-dependent-control-flow",
-        r"(?s)data-dependent (expression|branch)[^\n]*(Eq|Ne|==|!=|<|>).*(\bif\b|\bwhile\b|assert)"
-        r"|Data.dependent control flow|Dynamic control flow|GuardOnDataDependentSymNode"
+        r"[Dd]ata.dependent (expression|branch|control flow)|Dynamic control flow|GuardOnDataDependentSymNode"
         r"|converting a tensor to a Python boolean",
         "Python's if, while or assert looks at the values of a tensor",
         "choose with torch.where, or with torch.cond where the branches are costly; count"
@@ -116,6 +115,7 @@ _UNKNOWN = Cause(
     "read what it said; export parts of the model by themselves to narrow it down",
 )
 
+_ON_VALUES = ("data-dependent-control-flow", "value-as-python-number")
 _NOT_USERS = re.compile(r"site-packages|dist-packages|lib/python3|<frozen|<string>|hone/export")
 _FRAME = re.compile(r'File "([^"]+)", line (\d+), in (\w+)\n(?:\s*(?!File)(\S.*))?')
 _CODE = re.compile(r"# File: (\S+?):(\d+) in (\w+), code: (.*)")
@@ -154,12 +154,18 @@ def _headline(text: str) -> str:
 def diagnose(text: str, exporter: str) -> Diagnosis:
     """What an exporter's message means."""
     cause = next((c for c in CAUSES if re.search(c.pattern, text)), _UNKNOWN)
+    line = find_line(text)
+    if cause.key in _ON_VALUES:
+        # Both end in a number taken from a tensor: the line tells which it is.
+        is_branch = re.search(r": (if|elif|while|assert)\b", line)
+        key = _ON_VALUES[0] if is_branch or "boolean" in text else _ON_VALUES[1]
+        cause = next(c for c in CAUSES if c.key == key)
     return Diagnosis(
         exporter,
         cause.key,
         cause.what,
         cause.cure,
-        find_line(text),
+        line,
         find_operation(text),
         _headline(text),
     )
@@ -170,3 +176,7 @@ def table() -> str:
     rows = ["| cause | what happens | the usual cure |", "|---|---|---|"]
     rows += [f"| `{c.key}` | {c.what} | {c.cure} |" for c in CAUSES]
     return "\n".join(rows) + "\n"
+
+
+if __name__ == "__main__":
+    print(table(), end="")

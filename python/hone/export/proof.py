@@ -72,6 +72,7 @@ def ort_runner(model: str | os.PathLike[str] | bytes) -> Runner:
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.intra_op_num_threads = 1
     content = model if isinstance(model, bytes) else os.fspath(model)
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     known = {i.name for i in session.get_inputs()}
@@ -85,7 +86,7 @@ def ort_runner(model: str | os.PathLike[str] | bytes) -> Runner:
 def hone_runner(model: str | os.PathLike[str] | bytes) -> Runner:
     from ..session import InferenceSession
 
-    session = InferenceSession(model)
+    session = InferenceSession(model, threads=1)
     known = {i.name for i in session.get_inputs()}
 
     def run(feeds: Feeds) -> list[Array]:

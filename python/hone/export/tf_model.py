@@ -163,10 +163,11 @@ def export_tf(
     wanted = list(EXPORTERS) if exporter == "auto" else [exporter]
     if (first or not hasattr(model, "export")) and exporter == "auto":
         wanted = ["tf2onnx"]
-    _try_exporters(model, function, first, wanted, result)
     dims = {**unknown, **to_dynamic(dynamic)}
     rng = np.random.default_rng(0)
     feeds = {s.name: make_value(s, rng) for s in specs}
+    _runner(function, ())(feeds)  # Keras exports only what has run
+    _try_exporters(model, function, first, wanted, result)
     for name in first:
         feeds[name] = np.ascontiguousarray(np.moveaxis(feeds[name], -1, 1))
         rank = feeds[name].ndim
