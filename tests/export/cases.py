@@ -22,7 +22,7 @@ class FixedBatch(nn.Module):
     """The example's batch is written into the code."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x.reshape(2, -1).softmax(1)
+        return x.reshape(2, 12).softmax(1)
 
 
 class FixedBatchCured(nn.Module):

@@ -58,10 +58,22 @@ def _torch(name: str, model: models.Model, path: pathlib.Path) -> Export:
     return export_torch(module, value, path, dynamic=dims, seconds=0.3)
 
 
+def _settle_keras(model: Any) -> None:
+    import keras
+
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.0
+    value = np.random.default_rng(0).uniform(0, 255, (4, *model.input_shape[1:]))
+    model(value.astype(np.float32), training=True)
+
+
 def _keras(model: models.Model, path: pathlib.Path) -> Export:
     from hone.export import export_tf
 
-    return export_tf(model.make(), path, seconds=0.3)
+    made = model.make()
+    _settle_keras(made)
+    return export_tf(made, path, seconds=0.3)
 
 
 def _row(name: str, model: models.Model, folder: pathlib.Path) -> dict[str, Any]:

@@ -52,7 +52,8 @@ CAUSES: tuple[Cause, ...] = (
     ),
     Cause(
         "data-dependent-control-flow",
-        r"[Dd]ata.dependent (expression|branch|control flow)|Dynamic control flow|GuardOnDataDependentSymNode"
+        r"[Dd]ata.dependent (expression|branch|control flow)|Dynamic control flow"
+        r"|GuardOnDataDependentSymNode"
         r"|converting a tensor to a Python boolean",
         "Python's if, while or assert looks at the values of a tensor",
         "choose with torch.where, or with torch.cond where the branches are costly; count"
