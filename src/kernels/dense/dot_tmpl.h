@@ -270,14 +270,15 @@ static size_t dot_scratch_bytes(const hone_conv *p) {
 }
 
 /* n elements of x from `at` on as BF16. */
-static void dot_fetch(const hone_conv *p, const void *x, int64_t at, int64_t n, uint16_t *to) {
+DN_INLINE void dot_fetch(const hone_conv *p, const void *x, int64_t at, int64_t n, uint16_t *to) {
     if (p->x_storage == HONE_ELEM_BF16) {
         const uint16_t *from = (const uint16_t *)x + at;
-        if (n <= 8) {
-            for (int64_t i = 0; i < n; ++i)
-                to[i] = from[i];
-        } else {
-            memcpy(to, from, (size_t)n * sizeof *to);
+        int64_t i = 0;
+        for (; i + 2 * VW <= n; i += 2 * VW)
+            _mm512_storeu_si512(to + i, _mm512_loadu_si512(from + i));
+        if (i < n) {
+            __mmask32 rest = (__mmask32)((1u << (n - i)) - 1u);
+            _mm512_mask_storeu_epi16(to + i, rest, _mm512_maskz_loadu_epi16(rest, from + i));
         }
         return;
     }
@@ -289,17 +290,36 @@ static void dot_fetch(const hone_conv *p, const void *x, int64_t at, int64_t n, 
         vf_store_bf16_n(to + i, vf_load_n(from + i, n - i), n - i);
 }
 
-/* The pixel of x under each tap: element index, -1 in the padding. */
+/* Where the window of an output pixel lies in x. */
 typedef struct dot_window {
     const hone_conv *p;
-    int64_t in, y0, x0;
+    int64_t in, oy, ox, y0, x0;
 } dot_window;
 
 static dot_window dot_window_of(const hone_conv *p, int64_t m) {
-    int64_t ox = m % p->ow, oy = m / p->ow % p->oh;
-    return (dot_window){p, m / p->ow / p->oh, oy * p->sh - p->pt, ox * p->sw - p->pl};
+    dot_window w = {p, m / p->ow / p->oh, m / p->ow % p->oh, m % p->ow, 0, 0};
+    w.y0 = w.oy * p->sh - p->pt;
+    w.x0 = w.ox * p->sw - p->pl;
+    return w;
 }
 
+/* To the next pixel. */
+DN_INLINE void dot_advance(dot_window *w) {
+    const hone_conv *p = w->p;
+    w->x0 += p->sw;
+    if (++w->ox < p->ow)
+        return;
+    w->ox = 0;
+    w->x0 = -p->pl;
+    w->y0 += p->sh;
+    if (++w->oy < p->oh)
+        return;
+    w->oy = 0;
+    w->y0 = -p->pt;
+    ++w->in;
+}
+
+/* Element indices; -1 in the padding. */
 static int64_t dot_row_at(const dot_window *w, int64_t ky) {
     int64_t iy = w->y0 + ky * w->p->dh;
     return iy >= 0 && iy < w->p->ih ? (w->in * w->p->ih + iy) * w->p->iw : -1;
@@ -311,19 +331,19 @@ static int64_t dot_pixel_at(const dot_window *w, int64_t row, int64_t kx) {
 }
 
 /* The taps of output pixel m, one after the other, and zeros up to an even number. */
-static void dot_gather(const hone_conv *p, const void *x, int64_t m, uint16_t *to) {
-    const dot_window w = dot_window_of(p, m);
-    const bool is_run = p->dw == 1 && p->ldx == p->ic && w.x0 >= 0 && w.x0 + p->kw <= p->iw;
+static void dot_gather(const dot_window *w, const void *x, uint16_t *to) {
+    const hone_conv *p = w->p;
+    const bool is_run = p->dw == 1 && p->ldx == p->ic && w->x0 >= 0 && w->x0 + p->kw <= p->iw;
     const int64_t n = p->kw * p->ic;
     for (int64_t ky = 0; ky < p->kh; ++ky, to += n) {
-        int64_t row = dot_row_at(&w, ky);
+        int64_t row = dot_row_at(w, ky);
         if (row < 0) {
             memset(to, 0, (size_t)n * sizeof *to);
         } else if (is_run) {
-            dot_fetch(p, x, (row + w.x0) * p->ldx, n, to);
+            dot_fetch(p, x, (row + w->x0) * p->ldx, n, to);
         } else {
             for (int64_t kx = 0; kx < p->kw; ++kx) {
-                int64_t at = dot_pixel_at(&w, row, kx);
+                int64_t at = dot_pixel_at(w, row, kx);
                 if (at >= 0)
                     dot_fetch(p, x, at, p->ic, to + kx * p->ic);
                 else
@@ -339,17 +359,17 @@ static void dot_gather(const hone_conv *p, const void *x, int64_t m, uint16_t *t
 static void dot_rows(const hone_conv *p, const dot_shape *s, const void *x, int64_t first,
                      int64_t rows, const uint16_t **to, uint16_t *room) {
     const uint16_t *from = x;
+    dot_window w = dot_window_of(p, first);
     if (!s->is_gathered)
         memset(room, 0, (size_t)p->ic * sizeof *room);
-    for (int64_t m = 0; m < rows; ++m) {
+    for (int64_t m = 0; m < rows; ++m, dot_advance(&w)) {
         if (s->is_gathered) {
             uint16_t *row = room + m * 2 * s->k;
-            dot_gather(p, x, first + m, row);
+            dot_gather(&w, x, row);
             *to++ = row;
         } else if (s->is_plain) {
             *to++ = from + (first + m) * p->ldx;
         } else {
-            const dot_window w = dot_window_of(p, first + m);
             for (int64_t ky = 0; ky < p->kh; ++ky) {
                 int64_t row = dot_row_at(&w, ky);
                 for (int64_t kx = 0; kx < p->kw; ++kx) {

@@ -158,6 +158,20 @@ static void at_block(at_state *st, int64_t first, int64_t n) {
     mm_run(st->n_rows, p->v_size, n, st->s, AT_LDS, st->vp, st->o, st->ldo, true);
 }
 
+#ifdef VEC_HAS_DOT
+#include "attention_dot_tmpl.h"
+#endif
+
+/* By pairs of BF16? */
+static bool at_is_dot(const hone_attention *p) {
+#ifdef VEC_HAS_DOT
+    return p->is_bf16 && p->size % 2 == 0;
+#else
+    (void)p;
+    return false;
+#endif
+}
+
 static int64_t at_round(int64_t n) {
     return (n + 31) / 32 * 32;
 }
@@ -190,9 +204,10 @@ static void at_begin(at_state *st, int64_t task, float *scratch) {
     for (int64_t i = 0; i < st->n_rows; ++i) {
         const void *from = q + (st->q_first + i) * p->q_at[2] * st->elem;
         float *row = st->q + i * st->ldq;
-        if (p->is_bf16)
+        if (p->is_bf16 && !at_is_dot(p))
             ew_widen(from, p->size, row);
-        softmax_affine(p->is_bf16 ? row : from, row, p->size, p->scale, 0.0f);
+        if (!at_is_dot(p))
+            softmax_affine(p->is_bf16 ? row : from, row, p->size, p->scale, 0.0f);
         for (int64_t j = 0; j < st->ldo; ++j)
             st->o[i * st->ldo + j] = 0;
         st->top[i] = -__builtin_inff();
@@ -222,6 +237,12 @@ static void attention_run(const hone_attention *p, int64_t begin, int64_t end, v
         at_range(&st, st.n_rows - 1, &unused, &hi);
         for (int64_t first = lo / AT_NK * AT_NK; first < hi; first += AT_NK) {
             int64_t n = hi - first < AT_NK ? hi - first : AT_NK;
+#ifdef VEC_HAS_DOT
+            if (at_is_dot(p)) {
+                at_block_dot(&st, first, n);
+                continue;
+            }
+#endif
             if (st.n_rows <= 2 && !p->is_bf16)
                 at_block_thin(&st, first, n);
             else

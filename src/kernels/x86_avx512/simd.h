@@ -149,6 +149,24 @@ static inline __m256i vf_bf16(vf v) {
     return _mm512_cvtepi32_epi16(_mm512_srli_epi32(r, 16));
 }
 #endif
+#ifdef __AVX512BF16__
+#define VEC_HAS_DOT 1
+typedef uint32_t __attribute__((may_alias, aligned(2))) vf_pair;
+/* y[v] += the pair's products with the pairs of w[v], v < 2. Assembly, since the compiler spills
+ * sums when it schedules the intrinsics. */
+static inline void vf_dot2_bf16(const uint16_t *pair, const vf *w, vf *y) {
+    __asm__("vdpbf16ps %2%{1to16%}, %3, %0\n\tvdpbf16ps %2%{1to16%}, %4, %1"
+            : "+v"(y[0]), "+v"(y[1])
+            : "m"(*(const vf_pair *)(const void *)pair), "v"(w[0]), "v"(w[1]));
+}
+/* Lane i: the pair a[i], b[i] of i < n; b NULL: zeros. */
+static inline vf vf_pair_bf16(const uint16_t *a, const uint16_t *b, int64_t n) {
+    __m512i low = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(vm_first(n), a));
+    __m512i high = b ? _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(vm_first(n), b))
+                     : _mm512_setzero_si512();
+    return _mm512_castsi512_ps(_mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
+}
+#endif
 static inline void vf_store_bf16(uint16_t *p, vf v) {
     _mm256_storeu_si256((__m256i *)p, vf_bf16(v));
 }
