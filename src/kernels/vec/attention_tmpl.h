@@ -47,7 +47,12 @@ static void at_mask(const at_state *st, int64_t i, int64_t first, int64_t n, flo
                  (st->q_first + i) * p->mask_at[2] + first * step;
     if (p->mask) {
         const float *m = p->mask + at;
-        for (int64_t j = 0; j < n; ++j)
+        int64_t j = 0;
+        for (; step == 1 && j + VW <= n; j += VW) {
+            vf v = vf_load(m + j), h = vf_set1(hidden);
+            vf_store(s + j, vf_sel(vf_eq(v, h), h, vf_add(vf_load(s + j), v)));
+        }
+        for (; j < n; ++j)
             s[j] = m[j * step] == hidden ? hidden : s[j] + m[j * step];
     } else if (p->mask_bool) {
         const uint8_t *m = p->mask_bool + at;
