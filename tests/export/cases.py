@@ -110,6 +110,7 @@ class NoOnnxFormCured(nn.Module):
 
 
 #: cause: model, cured model, example shape, dynamic dims
+#: (the newer exporter follows a number from values, and numpy; the older one freezes both)
 CASES = {
     "data-dependent-control-flow": (BranchOnValues, BranchOnValuesCured, (3, 4), ""),
     "specialised-dim (batch)": (FixedBatch, FixedBatchCured, (2, 3, 4), "input:0=batch"),

@@ -118,16 +118,11 @@ def _dims(cases: list[str]) -> str:
 
 def _line(row: dict[str, Any]) -> str:
     if "failed" in row:
-        return f"| {row['name']} | {row['kind']} | not exported: {row['failed']} | | | | | |"
-    times = {m["runtime"]: m["latency_ms"] for m in row["measures"]}
-    speed = " / ".join(
-        f"{times[n]:.1f}" if n in times else "-"
-        for n in ("source framework", "ONNX Runtime", "hone")
-    )
+        return f"| {row['name']} | {row['kind']} | not exported: {row['failed']} | | | | |"
     verdict = f"equal ({row['comparisons']})" if not row["problems"] else row["problems"][0]
     nodes = f"{row['nodes'][0]} to {row['nodes'][1]}"
     cells = [row["name"], row["kind"], row["exporter"], _dims(row["cases"]), verdict]
-    cells += [f"{row['greatest']:.0e}", nodes, speed]
+    cells += [f"{row['greatest']:.0e}", nodes]
     return f"| {' | '.join(cells)} |"
 
 
@@ -135,15 +130,14 @@ _HEAD = """# Exported models
 
 Written by `tests/export/table.py`; random weights, seeded. Each model is exported, run through
 hone's passes, and run by its framework, ONNX Runtime and hone on the same inputs at every size
-listed ("equal" and the number of comparisons: |a - b| <= 1e-4 max|b| + 1e-3 |b|). Latencies are
-medians of one thread on a machine that did other work too: they show that the models run, not
-which runtime is faster (docs/status.md has measured figures).
+listed ("equal" and the number of comparisons: |a - b| <= 1e-4 max|b| + 1e-3 |b|).
+Rows are added by running the script on a folder of results; it keeps what is there.
 
 {summary}
 
 | model | what it does | exporter | sizes compared | proof | greatest difference | nodes by hone's \
-passes | ms: source / ONNX Runtime / hone |
-|---|---|---|---|---|---|---|---|
+passes |
+|---|---|---|---|---|---|---|
 """
 
 

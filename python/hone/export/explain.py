@@ -44,6 +44,7 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "specialised-dim",
         r"ConstraintViolation|specialized|Not all values of|Constraints violated"
+        r"|conflicts between user-specified ranges|runs at one size only"
         r"|inferred to be a constant|marked .* as dynamic but|Constant value was inferred",
         "the code fixes a dim that was to be dynamic",
         "replace the number by a size taken from a tensor (x.shape[i], or -1 in reshape and view);"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import explain
 from .finish import finish
-from .inputs import Dim, Dynamic, Feeds, check_dynamic, grow_ones, to_dynamic
+from .inputs import Dim, Dynamic, Feeds, check_dynamic, grow_ones, make_cases, to_dynamic
 from .result import Export, ExportError
 from .source import Settings, Source
 
@@ -132,7 +132,7 @@ def export_torch(
     finish(result, source, settings)
     if exporter == "auto" and result.exporter == "dynamo":
         _fall_back(result, model, source, settings)
-    _blame_sizes(result)
+    _blame_sizes(result, source)
     if report:
         from .report import write
 
@@ -140,12 +140,22 @@ def export_torch(
     return result
 
 
-def _blame_sizes(result: Export) -> None:
-    """A model that is right at the example's sizes alone has numbers in it."""
+def _blame_sizes(result: Export, source: Source) -> None:
+    """Say which line of the model, or that the graph, has numbers for the example's sizes in it."""
+    from .torch_exporters import describe
+
     assert result.proof is not None
+    for case, feeds in make_cases(source.feeds, source.dynamic)[1:]:
+        try:
+            source.run(feeds)
+        except Exception as error:  # whatever a model may raise
+            text = f"{describe(error)}\nthe model itself runs at one size only"
+            diagnosis = explain.diagnose(text, "the model")
+            diagnosis.message = f"{case}: {error}"[:300]
+            result.diagnoses.append(diagnosis)
+            return
     bad = {row.case for row in result.proof.problems if row.runtime == "onnxruntime"}
-    first = result.proof.rows[0].case if result.proof.rows else ""
-    if bad and first not in bad:
+    if bad and result.proof.rows[0].case not in bad:
         diagnosis = explain.diagnose("fails at other sizes", result.exporter)
         diagnosis.operation = result.proof.first
         result.diagnoses.append(diagnosis)
