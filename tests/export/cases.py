@@ -72,7 +72,7 @@ class FixedImageCured(nn.Module):
 
 class NumberFromValues(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        n = int(x.abs().max().item()) + 1
+        n = int(x.abs().max()) + 1
         return x[:, :n] * 2
 
 

@@ -155,7 +155,7 @@ def _headline(text: str) -> str:
 
 def diagnose(text: str, exporter: str) -> Diagnosis:
     """What an exporter's message means."""
-    cause = next((c for c in CAUSES if re.search(c.pattern, text)), _UNKNOWN)
+    cause = next((c for c in CAUSES if re.search(c.pattern, text, re.IGNORECASE)), _UNKNOWN)
     line = find_line(text)
     if cause.key in _ON_VALUES:
         # Both end in a number taken from a tensor: the line tells which it is.
