@@ -9,6 +9,7 @@ declare -A allowed=(
     [onnx]="hone base ir ops onnx"
     [tflite]="hone base ir ops passes tflite"
     [passes]="hone base ir ops passes"
+    [tflite]="hone base ir ops passes tflite"
     [kernels]="hone base kernels"
     [backend]="hone base ir ops kernels backend"
     [engine]="hone base ir ops onnx tflite passes kernels backend engine"

@@ -13,44 +13,6 @@
 
 #define CURE_DAMAGED "export the model again, or check it with onnx.checker: no runtime can read it"
 
-bool hone_findings_add(hone_findings *f, hone_severity severity, const char *reason,
-                       const char *node, const char *op, const char *cure, const char *format,
-                       ...) {
-    char text[700];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
-    va_end(args);
-    hone_finding found = {.severity = severity,
-                          .reason = reason,
-                          .node = hone_arena_strdup(&f->arena, node, strlen(node)),
-                          .op = hone_arena_strdup(&f->arena, op, strlen(op)),
-                          .message = hone_arena_strdup(&f->arena, text, strlen(text)),
-                          .cure = cure};
-    if (!found.node || !found.op || !found.message ||
-        !HONE_PUSH(&f->arena, f->item, f->n, f->cap, found))
-        return false;
-    f->n_errors += severity == HONE_ERROR;
-    f->n_warnings += severity == HONE_WARNING;
-    return true;
-}
-
-void hone_findings_free(hone_findings *f) {
-    hone_arena_deinit(&f->arena);
-    *f = (hone_findings){.n = 0};
-}
-
-/* A node without a name is known by what it computes. */
-static const char *node_label(const hone_node *n) {
-    if (n->name[0])
-        return n->name;
-    for (int i = 0; i < n->n_out; ++i) {
-        if (n->out[i])
-            return n->out[i]->name;
-    }
-    return "";
-}
-
 /* ---- nodes that fail --------------------------------------------------------------------------
  */
 
@@ -81,9 +43,9 @@ static void on_failure(void *arg, const hone_graph *g, const hone_node *n, const
         if (reasons[i].status == err->code)
             r = &reasons[i];
     }
-    hone_findings_add(c->f, HONE_ERROR, r->code, node_label(n), n->op_name, r->cure, "%s",
+    hone_findings_add(c->f, HONE_ERROR, r->code, hone_node_label(n), n->op_name, r->cure, "%s",
                       err->message);
-    if (!hone_names_put(&c->failed, hone_text(node_label(n)), c))
+    if (!hone_names_put(&c->failed, hone_text(hone_node_label(n)), c))
         return; /* out of memory: at worst a note too many */
 }
 
@@ -106,11 +68,11 @@ static void check_operator(const hone_node *n, hone_findings *f) {
     const char *cure =
         "write the node with operators of docs/operators.md, or export with another opset";
     if (other)
-        hone_findings_add(f, HONE_ERROR, "unsupported-operator", node_label(n), n->op_name, cure,
+        hone_findings_add(f, HONE_ERROR, "unsupported-operator", hone_node_label(n), n->op_name, cure,
                           "operator %s of domain %s is not supported; domain %s has one",
                           n->op_name, domain, other->domain[0] ? other->domain : "ai.onnx");
     else
-        hone_findings_add(f, HONE_ERROR, "unsupported-operator", node_label(n), n->op_name, cure,
+        hone_findings_add(f, HONE_ERROR, "unsupported-operator", hone_node_label(n), n->op_name, cure,
                           "operator %s of domain %s is not supported", n->op_name, domain);
 }
 
@@ -131,7 +93,7 @@ static void check_types(const hone_node *n, hone_findings *f) {
         return;
     char types[400];
     list_types(n->op->types, types, sizeof types);
-    hone_findings_add(f, HONE_ERROR, "unsupported-type", node_label(n), n->op_name,
+    hone_findings_add(f, HONE_ERROR, "unsupported-type", hone_node_label(n), n->op_name,
                       "insert a Cast to one of these types", "'%.120s' is %s, %s takes: %s",
                       v->name, hone_dtype_name(v->type.dtype), n->op_name, types);
 }
@@ -141,7 +103,7 @@ static void check_use(const hone_node *n, hone_findings *f) {
         if (n->out[i] && n->out[i]->n_uses > 0)
             return;
     }
-    hone_findings_add(f, HONE_NOTE, "unused-node", node_label(n), n->op_name,
+    hone_findings_add(f, HONE_NOTE, "unused-node", hone_node_label(n), n->op_name,
                       "nothing: 'hone optimize' drops it", "nothing uses what the node computes");
 }
 
@@ -196,17 +158,17 @@ static void explain_dynamic(const hone_graph *g, const hone_node *n, const hone_
         snprintf(why, sizeof why, "how much %s gives depends on the data", n->op_name);
     else if (v)
         snprintf(why, sizeof why, "it depends on the contents of '%.100s', computed by %.100s (%s)",
-                 v->name, v->producer ? node_label(v->producer) : "the caller",
+                 v->name, v->producer ? hone_node_label(v->producer) : "the caller",
                  v->producer ? v->producer->op_name : "an input");
     else
         snprintf(why, sizeof why, "its inputs' dims do not tell");
-    hone_findings_add(f, HONE_NOTE, "dynamic-shape", node_label(n), n->op_name, cure,
+    hone_findings_add(f, HONE_NOTE, "dynamic-shape", hone_node_label(n), n->op_name, cure,
                       "'%.120s' is %s: %s", out->name, type, why);
 }
 
 /* The nodes with which it starts: shapes known going in, unknown coming out. */
 static void check_dynamic(const hone_graph *g, const hone_node *n, checker *c) {
-    if (hone_names_get(&c->failed, hone_text(node_label(n))))
+    if (hone_names_get(&c->failed, hone_text(hone_node_label(n))))
         return;
     for (int i = 0; i < n->n_in; ++i) {
         if (n->in[i] && is_unknown(&n->in[i]->type))
@@ -268,7 +230,7 @@ static void check_declarations(const declarations *list, hone_findings *f) {
         const hone_node *n = d->value->producer;
         char was[200], is[200];
         if (n && contradicts(&d->type, &d->value->type))
-            hone_findings_add(f, HONE_WARNING, "stale-shape", node_label(n), n->op_name,
+            hone_findings_add(f, HONE_WARNING, "stale-shape", hone_node_label(n), n->op_name,
                               "export again, or ignore it: hone goes by what the node computes",
                               "'%.120s' is declared as %s, but the node gives %s", d->value->name,
                               hone_type_describe(d->graph, &d->type, was, sizeof was),
