@@ -27,7 +27,8 @@ typedef struct cli_args {
     int level, level_a, level_b, threads, stop_at, seed, runs;
     double seconds, rtol, atol;
     size_t max_ram;
-    bool json, exact, explain, list_passes, no_verify, all, assert_dispatch, fix_defaults, help;
+    bool json, exact, explain, list_passes, no_verify, all, assert_dispatch, fix_defaults, fp16,
+        nhwc_io, help;
 } cli_args;
 
 typedef enum cli_option_kind {
@@ -56,7 +57,7 @@ typedef struct cli_verb {
 } cli_verb;
 
 extern const cli_verb cli_inspect, cli_check, cli_optimize, cli_build, cli_run, cli_bench,
-    cli_profile, cli_peak, cli_diff, cli_version;
+    cli_profile, cli_peak, cli_diff, cli_convert, cli_version;
 
 #define CLI_OPTION(name, arg, kind, field, help)                                                   \
     { name, arg, kind, offsetof(cli_args, field), help }

@@ -1,52 +1,18 @@
 /* hone check: everything wrong with a model file. */
+#include "cli/findings.h"
 #include "cli/options_def.h"
 #include "engine/check.h"
-
-static const struct {
-    const char *name;
-    cli_colour colour;
-} severities[] = {{"note", CLI_GREY}, {"warning", CLI_YELLOW}, {"error", CLI_RED}};
 
 static void print_json(const char *path, const hone_findings *f) {
     cli_json j = {.to = stdout};
     cli_json_open(&j, NULL, '{');
     cli_json_text(&j, "file", path);
-    cli_json_int(&j, "errors", f->n_errors);
-    cli_json_int(&j, "warnings", f->n_warnings);
-    cli_json_open(&j, "findings", '[');
-    for (int i = 0; i < f->n; ++i) {
-        const hone_finding *x = &f->item[i];
-        cli_json_open(&j, NULL, '{');
-        cli_json_text(&j, "severity", severities[x->severity].name);
-        cli_json_text(&j, "reason", x->reason);
-        cli_json_text(&j, "node", x->node);
-        cli_json_text(&j, "op", x->op);
-        cli_json_text(&j, "message", x->message);
-        cli_json_text(&j, "cure", x->cure);
-        cli_json_close(&j, '}');
-    }
-    cli_json_close(&j, ']');
+    cli_findings_json(&j, f);
     cli_json_close(&j, '}');
 }
 
-static void print_finding(const hone_finding *x) {
-    const char *name = severities[x->severity].name;
-    printf("%s%s%s [%s] ", cli_colour_on(stdout, severities[x->severity].colour), name,
-           cli_colour_off(stdout), x->reason);
-    if (x->node[0] || x->op[0])
-        cli_say(stdout, "%s (%s): ", cli_name(x->node), x->op[0] ? x->op : "?");
-    cli_say(stdout, "%s\n", x->message);
-    printf("    to do: %s\n", x->cure);
-}
-
-/* Errors first. */
 static void print_text(const char *path, const hone_findings *f) {
-    for (int severity = HONE_ERROR; severity >= HONE_NOTE; --severity) {
-        for (int i = 0; i < f->n; ++i) {
-            if ((int)f->item[i].severity == severity)
-                print_finding(&f->item[i]);
-        }
-    }
+    cli_findings_print(f, stdout);
     cli_say(stdout, "%s: %d errors, %d warnings, %d notes%s\n", path, f->n_errors, f->n_warnings,
             f->n - f->n_errors - f->n_warnings, f->n_errors ? "" : ": the model can run");
 }

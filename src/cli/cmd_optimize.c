@@ -4,6 +4,7 @@
 
 #include "cli/compare.h"
 #include "cli/options_def.h"
+#include "engine/profile.h"
 #include "onnx/writer.h"
 #include "passes/pass.h"
 

@@ -5,9 +5,9 @@
 #include "cli/manual.h"
 #include "cli/python.h"
 
-static const cli_verb *const verbs[] = {&cli_inspect, &cli_check,  &cli_optimize, &cli_build,
-                                        &cli_run,     &cli_bench,  &cli_profile,  &cli_peak,
-                                        &cli_diff,    &cli_version};
+static const cli_verb *const verbs[] = {&cli_inspect, &cli_check,   &cli_optimize, &cli_build,
+                                        &cli_run,     &cli_bench,   &cli_profile,  &cli_peak,
+                                        &cli_diff,    &cli_convert, &cli_version};
 
 enum { N_VERBS = sizeof verbs / sizeof verbs[0] };
 

@@ -6,6 +6,7 @@
 #include "backend/cpu/lower.h"
 #include "base/threads.h"
 #include "engine/internal.h"
+#include "engine/profile.h"
 #include "ir/infer.h"
 #include "onnx/reader.h"
 #include "passes/pass.h"
@@ -32,76 +33,6 @@ static hone_status check_operators(const hone_graph *g, hone_error *err) {
         }
     }
     return HONE_OK;
-}
-
-/* ---- the profile ------------------------------------------------------------------------------
- */
-
-static hone_status check_range(const hone_shape_range *r, const hone_value *v, hone_error *err) {
-    if (v->type.kind != HONE_KIND_TENSOR)
-        return hone_fail(err, HONE_E_ARGUMENT, "input %s is no tensor: it takes no shape",
-                         r->input);
-    if (v->type.rank >= 0 && v->type.rank != r->rank)
-        return hone_fail(err, HONE_E_SHAPE, "input %s has rank %d, the shape given has rank %d",
-                         r->input, v->type.rank, r->rank);
-    for (int d = 0; d < r->rank; ++d) {
-        if (r->min[d] < 0 || r->min[d] > r->opt[d] || r->opt[d] > r->max[d])
-            return hone_fail(err, HONE_E_ARGUMENT,
-                             "input %s, dim %d: min <= opt <= max does not hold", r->input, d);
-        int64_t dim = v->type.rank >= 0 ? v->type.dims[d] : HONE_DIM_UNKNOWN;
-        if (dim >= 0 && (r->min[d] != dim || r->max[d] != dim))
-            return hone_fail(err, HONE_E_SHAPE, "input %s, dim %d is %" PRId64 " in the model",
-                             r->input, d, dim);
-    }
-    return HONE_OK;
-}
-
-/* A symbol that a range fixes is fixed wherever it occurs among the inputs. */
-static void fix_symbol(hone_graph *g, int64_t symbol, int64_t size) {
-    for (int i = 0; i < g->n_inputs; ++i) {
-        hone_type *t = &g->inputs[i]->type;
-        for (int d = 0; d < t->rank; ++d) {
-            if (t->dims[d] == symbol)
-                t->dims[d] = size;
-        }
-    }
-}
-
-static void apply_range(hone_graph *g, const hone_shape_range *r, hone_value *v) {
-    if (v->type.rank < 0) {
-        v->type.rank = r->rank;
-        for (int d = 0; d < r->rank; ++d)
-            v->type.dims[d] = HONE_DIM_UNKNOWN;
-    }
-    for (int d = 0; d < r->rank; ++d) {
-        int64_t dim = v->type.dims[d];
-        if (r->min[d] != r->max[d])
-            continue;
-        if (hone_dim_is_symbol(dim))
-            fix_symbol(g, dim, r->min[d]);
-        v->type.dims[d] = r->min[d];
-    }
-}
-
-static hone_status apply_profile(hone_engine *e, const hone_build_options *o, hone_error *err) {
-    hone_graph *g = e->graph;
-    e->shapes = HONE_NEW_ARRAY(g->arena, hone_shape_range, o->n_shapes);
-    if (!e->shapes)
-        return hone_fail(err, HONE_E_NOMEM, "no memory for the profile");
-    for (int i = 0; i < o->n_shapes; ++i) {
-        const hone_shape_range *r = &o->shapes[i];
-        hone_value *v = NULL;
-        for (int k = 0; k < g->n_inputs && !v; ++k)
-            v = strcmp(g->inputs[k]->name, r->input) == 0 ? g->inputs[k] : NULL;
-        if (!v)
-            return hone_fail(err, HONE_E_ARGUMENT, "the model has no input '%s'", r->input);
-        HONE_TRY(check_range(r, v, err));
-        apply_range(g, r, v);
-        e->shapes[i] = *r;
-        e->shapes[i].input = v->name;
-    }
-    e->n_shapes = o->n_shapes;
-    return hone_graph_infer(g, err);
 }
 
 /* ---- the memory plan --------------------------------------------------------------------------
@@ -158,21 +89,6 @@ static void progress(const hone_build_options *o, double fraction, const char *w
         o->progress(o->progress_arg, fraction, what);
 }
 
-void hone_fix_defaults(hone_graph *g) {
-    int n = 0;
-    for (int i = 0; i < g->n_inputs; ++i) {
-        hone_value *v = g->inputs[i];
-        if (v->initial) {
-            v->constant = v->initial;
-            v->initial = NULL;
-            v->type = hone_type_of(v->constant);
-        } else {
-            g->inputs[n++] = v;
-        }
-    }
-    g->n_inputs = n;
-}
-
 /* Where in [0, 1] lowering, which tunes, begins. */
 #define LOWERING_AT 0.4
 
@@ -209,6 +125,21 @@ static hone_status lower(hone_engine *e, const hone_build_options *o, hone_error
     HONE_TRY(hone_cpu_lower(e->graph, &options, err));
     e->isa = hone_cpu_needed_isa(e->graph);
     return HONE_OK;
+}
+
+static hone_status apply_profile(hone_engine *e, const hone_build_options *o, hone_error *err) {
+    hone_graph *g = e->graph;
+    e->shapes = HONE_NEW_ARRAY(g->arena, hone_shape_range, o->n_shapes);
+    if (!e->shapes)
+        return hone_fail(err, HONE_E_NOMEM, "no memory for the profile");
+    for (; e->n_shapes < o->n_shapes; ++e->n_shapes) {
+        hone_shape_range *r = &e->shapes[e->n_shapes];
+        *r = o->shapes[e->n_shapes];
+        r->input = hone_arena_strdup(g->arena, r->input, strlen(r->input));
+        if (!r->input)
+            return hone_fail(err, HONE_E_NOMEM, "no memory for the profile");
+    }
+    return hone_apply_shapes(g, e->shapes, e->n_shapes, err);
 }
 
 static hone_status build(hone_engine *e, const hone_model *model, const hone_build_options *o,

@@ -40,9 +40,6 @@ HONE_NODISCARD hone_status hone_engine_check(const uint8_t *bytes, size_t n, hon
 void hone_session_set_hook(hone_session *s, hone_step_hook fn, void *arg);
 /** Runs may take `*steps` steps in all, those of subgraphs included; NULL: any number. */
 void hone_session_set_budget(hone_session *s, int64_t *steps);
-/** Inputs that the file gives a default become constants: they are weights in all but name, since
- * exporters of old listed every initialiser as an input. */
-void hone_fix_defaults(hone_graph *g);
 /** Entry i of a graph's inputs or outputs for the public API. */
 bool hone_graph_io(const hone_graph *g, hone_value *const *list, int n, int i, hone_io_info *info);
 

@@ -15,15 +15,109 @@ static bool type_dims(const hone_value *v, int32_t *dims, int max_open) {
     return open <= max_open;
 }
 
+/* ---- reshaping --------------------------------------------------------------------------------
+ */
+
+/* Dims [in0, in1) of the operand become dims [out0, out1) of the result: as few as possible with the
+ * same number of elements. */
+typedef struct regroup {
+    int in0, in1, out0, out1;
+} regroup;
+
+static bool same_open_dim(int64_t a, int64_t b) {
+    return a < 0 && a == b && a != HONE_DIM_UNKNOWN;
+}
+
+/* Number of groups; 0: the dims are not known well enough. */
+static int find_groups(const hone_type *x, const hone_type *y, regroup *groups) {
+    int n = 0, i = 0, k = 0;
+    while (i < x->rank || k < y->rank) {
+        regroup *g = &groups[n++];
+        int64_t a = 1, b = 1;
+        *g = (regroup){i, i, k, k};
+        if (i < x->rank && k < y->rank && same_open_dim(x->dims[i], y->dims[k])) {
+            g->in1 = ++i;
+            g->out1 = ++k;
+            continue;
+        }
+        if (i < x->rank)
+            a = x->dims[i++];
+        if (k < y->rank)
+            b = y->dims[k++];
+        while (a != b && a > 0 && b > 0 && (a < b ? i < x->rank : k < y->rank)) {
+            if (a < b)
+                a *= x->dims[i++];
+            else
+                b *= y->dims[k++];
+        }
+        if (a != b || a <= 0)
+            return 0;
+        g->in1 = i;
+        g->out1 = k;
+    }
+    return n;
+}
+
+/* Do the group's dims lie side by side, in ascending order? Those of size 1 may lie anywhere. */
+static bool is_contiguous(const hone_type *x, const int *perm, const regroup *g) {
+    int next = -1;
+    for (int i = 0; i < x->rank; ++i) {
+        int d = perm[i];
+        bool is_inside = d >= g->in0 && d < g->in1 && x->dims[d] != 1;
+        if (x->dims[d] == 1 || (next < 0 && !is_inside))
+            continue;
+        if (next < 0)
+            next = g->in0;
+        while (next < g->in1 && x->dims[next] == 1)
+            ++next;
+        if (next >= g->in1)
+            return !is_inside;
+        if (d != next++)
+            return false;
+    }
+    return true;
+}
+
+/* The order in which the result lies when the operand is not moved. False: it must be. */
+static bool keep_order(const hone_type *x, const hone_type *y, const int *perm, int *out) {
+    regroup groups[2 * TFL_MAX_RANK];
+    bool is_placed[2 * TFL_MAX_RANK] = {false};
+    int n = find_groups(x, y, groups), count = 0;
+    for (int g = 0; g < n; ++g) {
+        if (!is_contiguous(x, perm, &groups[g]))
+            return false;
+    }
+    for (int i = 0; i < x->rank; ++i) {
+        for (int g = 0; g < n; ++g) {
+            bool is_first = perm[i] >= groups[g].in0 && perm[i] < groups[g].in1 &&
+                            (x->dims[perm[i]] != 1 || groups[g].in1 == groups[g].in0 + 1);
+            for (int k = groups[g].out0; is_first && !is_placed[g] && k < groups[g].out1; ++k)
+                out[count++] = k;
+            is_placed[g] |= is_first;
+        }
+    }
+    for (int g = 0; g < n; ++g) { /* dims of size 1 that come from nowhere */
+        for (int k = groups[g].out0; !is_placed[g] && k < groups[g].out1; ++k)
+            out[count++] = k;
+    }
+    return n > 0 && count == y->rank;
+}
+
 void tfl_legal_reshape(tfl_legal *l, const hone_node *n) {
-    int32_t dims[TFL_MAX_RANK];
+    int32_t dims[TFL_MAX_RANK], moved[TFL_MAX_RANK];
+    int perm[TFL_MAX_RANK], out[TFL_MAX_RANK], rank = tfl_rank(n->out[0]);
     if (!type_dims(n->out[0], dims, 1)) {
         tfl_refuse(l, n, "dynamic-size", CURE_STATIC, "several dims of the result are not known");
         return;
     }
-    /* Without dims of size 1 the order stays, and so do the elements. */
-    tfl_alias(l, n->out[0], tfl_reshape(l, tfl_take(l, n->in[0], NULL), tfl_rank(n->out[0]), dims),
-              NULL);
+    tfl_order(l, n->in[0], perm);
+    if (!keep_order(&n->in[0]->type, &n->out[0]->type, perm, out)) {
+        tfl_identity(tfl_rank(n->in[0]), perm);
+        tfl_identity(rank, out);
+    }
+    for (int i = 0; i < rank; ++i)
+        moved[i] = dims[out[i]];
+    tfl_alias(l, n->out[0], tfl_reshape(l, tfl_take(l, n->in[0], perm), rank, moved), out);
 }
 
 /* Only the order that the value carries changes. */

@@ -104,7 +104,7 @@ int tfl_window_input(tfl_legal *l, const hone_value *x, const tfl_window *w) {
 
 int tfl_window_output(tfl_legal *l, const hone_value *y, const tfl_window *w) {
     int perm[TFL_MAX_RANK], rank = tfl_rank(y);
-    int32_t dims[TFL_MAX_RANK], four[4];
+    int32_t dims[TFL_MAX_RANK] = {0}, four[4];
     tfl_channels_last(rank, perm);
     if (w->n_spatial == 2)
         return tfl_give(l, y, perm);
