@@ -13,8 +13,8 @@ static hone_status put(void *arg, const void *bytes, size_t n) {
 }
 
 /* The graph, with shapes and constants as the arguments say, to a file that appears whole. */
-static hone_status write_tflite(const cli_args *args, hone_graph *g, hone_findings *findings,
-                                hone_error *err) {
+static hone_status write_tflite(const cli_args *args, const hone_model *model, hone_graph *g,
+                                hone_findings *findings, hone_error *err) {
     hone_tflite_options options = {.is_fp16 = args->fp16, .has_channels_last_io = args->nhwc_io};
     cli_shapes shapes;
     hone_file_writer w;
@@ -24,7 +24,7 @@ static hone_status write_tflite(const cli_args *args, hone_graph *g, hone_findin
         status = hone_apply_shapes(g, shapes.range, shapes.n, err);
     cli_shapes_free(&shapes);
     HONE_TRY(status);
-    HONE_TRY(hone_onnx_align(g, SIZE_MAX, err));
+    HONE_TRY(hone_onnx_align(g, SIZE_MAX, &model->map, err));
     HONE_TRY(hone_file_begin(&w, args->output, err));
     status = hone_tflite_convert(g, &options, findings, put, &w, err);
     if (status == HONE_OK)
@@ -59,7 +59,7 @@ static hone_status convert(const cli_args *args, const char *path, hone_error *e
     HONE_TRY(cli_model_open(path, &model, err));
     hone_graph *g = hone_graph_clone(model->graph);
     hone_arena_init(&findings.arena, 0);
-    hone_status status = g ? write_tflite(args, g, &findings, err)
+    hone_status status = g ? write_tflite(args, model, g, &findings, err)
                            : hone_fail(err, HONE_E_NOMEM, "no memory to copy the graph");
     if (status == HONE_OK || findings.n)
         report(args, &findings, (double)(cli_now_ns() - start) * 1e-6, status == HONE_OK);

@@ -4,7 +4,8 @@
 
 #include "ir/graph.h"
 
-/** Fix the dims that the ranges fix, wherever their symbols occur among the inputs, and infer again.
+/** Fix the dims that the ranges fix, wherever their symbols occur among the inputs, and infer
+ * again.
  */
 HONE_NODISCARD hone_status hone_apply_shapes(hone_graph *g, const hone_shape_range *shapes, int n,
                                              hone_error *err);

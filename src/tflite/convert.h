@@ -5,8 +5,9 @@
 #include "ir/findings.h"
 
 typedef struct hone_tflite_options {
-    bool is_fp16;            /* large constants in half precision */
-    bool has_channels_last_io; /* inputs and outputs of rank 4 in NHWC instead of the model's order */
+    bool is_fp16;              /* large constants in half precision */
+    bool has_channels_last_io; /* inputs and outputs of rank 4 in NHWC instead of the model's order
+                                */
 } hone_tflite_options;
 
 typedef hone_status (*hone_tflite_put)(void *arg, const void *bytes, size_t n);

@@ -339,8 +339,8 @@ static void copy_element(const copier *c, int64_t to, int64_t from) {
     if (c->type == TFL_F32 && c->from->dtype != HONE_DTYPE_F32)
         ((float *)c->to)[to] = (float)hone_load_f64(c->from->dtype, c->from->data, from);
     else
-        memcpy((char *)c->to + (size_t)to * bytes, (const char *)c->from->data + (size_t)from * bytes,
-               bytes);
+        memcpy((char *)c->to + (size_t)to * bytes,
+               (const char *)c->from->data + (size_t)from * bytes, bytes);
 }
 
 static void copy_permuted(const copier *c, const int *perm) {
@@ -367,7 +367,8 @@ static int constant_in_order(tfl_legal *l, const hone_value *v, const int *perm)
     tfl_type type = (tfl_type)tfl_type_of(t->dtype);
     int32_t dims[TFL_MAX_RANK];
     dims_of(v, perm, dims);
-    bool as_it_is = tfl_is_identity(perm, t->rank) && (type != TFL_F32 || t->dtype == HONE_DTYPE_F32);
+    bool as_it_is =
+        tfl_is_identity(perm, t->rank) && (type != TFL_F32 || t->dtype == HONE_DTYPE_F32);
     copier c = {.from = t, .type = type, .to = t->data};
     if (!as_it_is) {
         c.to = tfl_alloc(l, (size_t)hone_tensor_count(t) + 1, tfl_type_bytes(type));

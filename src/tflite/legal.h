@@ -1,8 +1,8 @@
 /* Legalisation: nodes of the canonical graph become TensorFlow Lite operators.
  *
- * ONNX means channels-first, TensorFlow Lite channels-last. A layout is therefore no flag that could
- * be wrong but a permutation that each value carries: perm[i] is the dim, as ONNX counts, that lies
- * at position i of the TensorFlow Lite tensor. Operators that need an order ask for it
+ * ONNX means channels-first, TensorFlow Lite channels-last. A layout is therefore no flag that
+ * could be wrong but a permutation that each value carries: perm[i] is the dim, as ONNX counts,
+ * that lies at position i of the TensorFlow Lite tensor. Operators that need an order ask for it
  * (tfl_take), those that do not care work on whatever there is and map their axes, and a Transpose
  * in the model only changes the permutation: an operator is made of it when somebody asks for
  * another order.
@@ -26,8 +26,8 @@ typedef struct tfl_form {
 typedef struct tfl_legal {
     tfl_model model;
     hone_graph *graph;
-    bool is_fp16;        /* store large constants in half precision */
-    tfl_form **forms;    /* by value id; the first is what the producer made */
+    bool is_fp16;     /* store large constants in half precision */
+    tfl_form **forms; /* by value id; the first is what the producer made */
     hone_findings *findings;
     bool is_out_of_memory;
 } tfl_legal;

@@ -7,22 +7,14 @@ static const struct {
     const char *name;
     int code;
 } codes[] = {
-    {"Add", TFL_ADD},
-    {"Sum", TFL_ADD},
-    {"Sub", TFL_SUB},
-    {"Mul", TFL_MUL},
-    {"Div", TFL_DIV},
-    {"Pow", TFL_POW},
-    {"Mod", TFL_FLOOR_MOD},
-    {"Max", TFL_MAXIMUM},
-    {"Min", TFL_MINIMUM},
-    {"Equal", TFL_EQUAL},
-    {"Greater", TFL_GREATER},
-    {"GreaterOrEqual", TFL_GREATER_EQUAL},
-    {"Less", TFL_LESS},
-    {"LessOrEqual", TFL_LESS_EQUAL},
-    {"And", TFL_LOGICAL_AND},
-    {"Or", TFL_LOGICAL_OR},
+    {"Add", TFL_ADD},         {"Sum", TFL_ADD},
+    {"Sub", TFL_SUB},         {"Mul", TFL_MUL},
+    {"Div", TFL_DIV},         {"Pow", TFL_POW},
+    {"Mod", TFL_FLOOR_MOD},   {"Max", TFL_MAXIMUM},
+    {"Min", TFL_MINIMUM},     {"Equal", TFL_EQUAL},
+    {"Greater", TFL_GREATER}, {"GreaterOrEqual", TFL_GREATER_EQUAL},
+    {"Less", TFL_LESS},       {"LessOrEqual", TFL_LESS_EQUAL},
+    {"And", TFL_LOGICAL_AND}, {"Or", TFL_LOGICAL_OR},
     {"Xor", TFL_NOT_EQUAL},
 };
 

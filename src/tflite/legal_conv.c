@@ -4,7 +4,8 @@
 #include "tflite/legal_ops.h"
 #include "tflite/window.h"
 
-static const char *CURE_CONSTANT = "export with constant weights (no weight quantisation at run time)";
+static const char *CURE_CONSTANT =
+    "export with constant weights (no weight quantisation at run time)";
 
 /* The filter's elements in another order, with a height of 1 where there is none. */
 static int filter(tfl_legal *l, const hone_value *w, const int *order, const int32_t *dims) {

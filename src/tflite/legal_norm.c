@@ -17,7 +17,8 @@ static int standardise(tfl_legal *l, int x, const int32_t *at, int n, float epsi
                        bool is_centred) {
     int y = is_centred ? tfl_apply2(l, TFL_SUB, x, mean(l, x, at, n)) : x;
     int variance = mean(l, tfl_apply1(l, TFL_SQUARE, y), at, n);
-    int scale = tfl_apply1(l, TFL_RSQRT, tfl_apply2(l, TFL_ADD, variance, tfl_const_f32(l, epsilon)));
+    int scale =
+        tfl_apply1(l, TFL_RSQRT, tfl_apply2(l, TFL_ADD, variance, tfl_const_f32(l, epsilon)));
     return tfl_apply2(l, TFL_MUL, y, scale);
 }
 

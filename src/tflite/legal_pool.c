@@ -71,8 +71,8 @@ static int correction(tfl_legal *l, const hone_node *n, const tfl_window *w) {
             for (int i = 0; i < 2; ++i) {
                 int k = i - (2 - s);
                 bool has = counts_pads && k >= 0 && n_pads == 2 * s;
-                count *= counted(w, i, out[i], has ? -pads[k] : 0,
-                                 w->in[i] + (has ? pads[s + k] : 0));
+                count *=
+                    counted(w, i, out[i], has ? -pads[k] : 0, w->in[i] + (has ? pads[s + k] : 0));
             }
             factor[y * w->out[1] + x] =
                 (float)(w->kernel[0] * w->kernel[1]) / (float)(count ? count : 1);
@@ -122,9 +122,9 @@ void tfl_legal_global_pool(tfl_legal *l, const hone_node *n) {
         axes[i - 2] = tfl_position(perm, rank, i);
     bool is_mean = n->op_name[6] == 'A'; /* GlobalAveragePool */
     int out = tfl_give(l, n->out[0], perm);
-    tfl_option_byte(tfl_op2(l, is_mean ? TFL_MEAN : TFL_REDUCE_MAX, x,
-                            tfl_const_i32s(l, axes, rank - 2), out),
-                    0, 1);
+    tfl_option_byte(
+        tfl_op2(l, is_mean ? TFL_MEAN : TFL_REDUCE_MAX, x, tfl_const_i32s(l, axes, rank - 2), out),
+        0, 1);
 }
 
 /* ---- resizing ---------------------------------------------------------------------------------
@@ -141,8 +141,8 @@ static const char *read_resize(const hone_node *n, resize *r) {
     const char *rounds = hone_attr_string(n, "nearest_mode", "round_prefer_floor");
     *r = (resize){.is_linear = strcmp(mode, "linear") == 0,
                   .aligns_corners = strcmp(where, "align_corners") == 0,
-                  .is_half_pixel = strcmp(where, "half_pixel") == 0 ||
-                                   strcmp(where, "pytorch_half_pixel") == 0};
+                  .is_half_pixel =
+                      strcmp(where, "half_pixel") == 0 || strcmp(where, "pytorch_half_pixel") == 0};
     if (!r->is_linear && strcmp(mode, "nearest") != 0)
         return "cubic interpolation has no equivalent";
     if (!r->aligns_corners && !r->is_half_pixel && strcmp(where, "asymmetric") != 0)

@@ -68,10 +68,14 @@ static const struct {
     const char *name;
     int before, code, after; /* -1: nothing */
 } reductions[] = {
-    {"ReduceMean", -1, TFL_MEAN, -1},       {"ReduceSum", -1, TFL_SUM, -1},
-    {"ReduceMax", -1, TFL_REDUCE_MAX, -1},  {"ReduceMin", -1, TFL_REDUCE_MIN, -1},
-    {"ReduceProd", -1, TFL_REDUCE_PROD, -1}, {"ReduceL1", TFL_ABS, TFL_SUM, -1},
-    {"ReduceL2", TFL_SQUARE, TFL_SUM, TFL_SQRT}, {"ReduceSumSquare", TFL_SQUARE, TFL_SUM, -1},
+    {"ReduceMean", -1, TFL_MEAN, -1},
+    {"ReduceSum", -1, TFL_SUM, -1},
+    {"ReduceMax", -1, TFL_REDUCE_MAX, -1},
+    {"ReduceMin", -1, TFL_REDUCE_MIN, -1},
+    {"ReduceProd", -1, TFL_REDUCE_PROD, -1},
+    {"ReduceL1", TFL_ABS, TFL_SUM, -1},
+    {"ReduceL2", TFL_SQUARE, TFL_SUM, TFL_SQRT},
+    {"ReduceSumSquare", TFL_SQUARE, TFL_SUM, -1},
     {"ReduceLogSum", -1, TFL_SUM, TFL_LOG},
 };
 
@@ -181,8 +185,8 @@ void tfl_legal_arg(tfl_legal *l, const hone_node *n) {
     }
     bool keeps = hone_attr_int(n, "keepdims", 1) != 0;
     int out = tfl_temp(l, TFL_I64, rank - 1, dims);
-    tfl_operator *op = tfl_op2(l, n->op_name[3] == 'a' ? TFL_ARG_MAX : TFL_ARG_MIN, x,
-                               tfl_const_i32(l, at), out);
+    tfl_operator *op =
+        tfl_op2(l, n->op_name[3] == 'a' ? TFL_ARG_MAX : TFL_ARG_MIN, x, tfl_const_i32(l, at), out);
     tfl_option_byte(op, 0, TFL_I64);
     if (!keeps) {
         tfl_alias(l, n->out[0], out, kept);
@@ -203,7 +207,8 @@ void tfl_legal_cumsum(tfl_legal *l, const hone_node *n) {
     tfl_order(l, n->in[0], perm);
     int at = tfl_position(perm, rank, (int)(axis[0] < 0 ? axis[0] + rank : axis[0]));
     int x = tfl_take(l, n->in[0], perm);
-    tfl_operator *op = tfl_op2(l, TFL_CUMSUM, x, tfl_const_i32(l, at), tfl_give(l, n->out[0], perm));
+    tfl_operator *op =
+        tfl_op2(l, TFL_CUMSUM, x, tfl_const_i32(l, at), tfl_give(l, n->out[0], perm));
     tfl_option_byte(op, 0, hone_attr_int(n, "exclusive", 0) != 0);
     tfl_option_byte(op, 1, hone_attr_int(n, "reverse", 0) != 0);
 }
@@ -213,8 +218,9 @@ void tfl_legal_topk(tfl_legal *l, const hone_node *n) {
     const int64_t *k = tfl_ints(l, n->in[1], &count);
     if (count != 1 || !hone_attr_int(n, "largest", 1)) {
         tfl_refuse(l, n, "unsupported-form", "take the largest elements, of a constant number",
-                   "%s", count != 1 ? "the number of elements is no constant"
-                                    : "the smallest elements have no equivalent");
+                   "%s",
+                   count != 1 ? "the number of elements is no constant"
+                              : "the smallest elements have no equivalent");
         return;
     }
     axis_last(l, n->in[0], axis, perm);

@@ -80,7 +80,8 @@ static const char *obstacle(const hone_node *n) {
                 return "an initial state other than zero has no equivalent";
         }
     }
-    if (!n->in[1]->constant || !n->in[2]->constant || (n->n_in > 3 && n->in[3] && !n->in[3]->constant))
+    if (!n->in[1]->constant || !n->in[2]->constant ||
+        (n->n_in > 3 && n->in[3] && !n->in[3]->constant))
         return "the weights are no constants";
     if ((n->n_in > 4 && n->in[4]) || (n->n_in > 7 && n->in[7]))
         return "sequence lengths and peepholes have no equivalent";
@@ -125,7 +126,8 @@ static void give_last(tfl_legal *l, const hone_node *n, const lstm *m, const int
         tfl_alias(l, n->out[1], last[0], NULL);
         return;
     }
-    tfl_operator *op = tfl_op2(l, TFL_CONCATENATION, last[0], last[1], tfl_give(l, n->out[1], NULL));
+    tfl_operator *op =
+        tfl_op2(l, TFL_CONCATENATION, last[0], last[1], tfl_give(l, n->out[1], NULL));
     tfl_option_i32(op, 0, 0);
     tfl_option_byte(op, 1, TFL_ACT_NONE);
 }
@@ -137,7 +139,8 @@ void tfl_legal_lstm(tfl_legal *l, const hone_node *n) {
     if (!why && wants_last && n->in[0]->type.dims[0] < 0)
         why = "the length of the sequence must be known (--shape)";
     if (why) {
-        tfl_refuse(l, n, "unsupported-form", "export a plain LSTM that starts from zero", "%s", why);
+        tfl_refuse(l, n, "unsupported-form", "export a plain LSTM that starts from zero", "%s",
+                   why);
         return;
     }
     const hone_type *x = &n->in[0]->type, *w = &n->in[1]->type;

@@ -18,8 +18,8 @@ static bool type_dims(const hone_value *v, int32_t *dims, int max_open) {
 /* ---- reshaping --------------------------------------------------------------------------------
  */
 
-/* Dims [in0, in1) of the operand become dims [out0, out1) of the result: as few as possible with the
- * same number of elements. */
+/* Dims [in0, in1) of the operand become dims [out0, out1) of the result: as few as possible with
+ * the same number of elements. */
 typedef struct regroup {
     int in0, in1, out0, out1;
 } regroup;
@@ -238,7 +238,8 @@ void tfl_legal_slice(tfl_legal *l, const hone_node *n) {
     int x = tfl_take(l, n->in[0], perm), out = tfl_give(l, n->out[0], perm);
     int in[4] = {x, tfl_const_i32s(l, begin, rank), tfl_const_i32s(l, has_steps ? end : size, rank),
                  has_steps ? tfl_const_i32s(l, step, rank) : -1};
-    tfl_operator *op = tfl_op(l, has_steps ? TFL_STRIDED_SLICE : TFL_SLICE, in, has_steps ? 4 : 3, out);
+    tfl_operator *op =
+        tfl_op(l, has_steps ? TFL_STRIDED_SLICE : TFL_SLICE, in, has_steps ? 4 : 3, out);
     if (has_steps)
         tfl_option_i32(op, 1, open_ends);
 }

@@ -8,14 +8,11 @@ static const struct {
     const char *name;
     int code;
 } codes[] = {
-    {"Abs", TFL_ABS},     {"Neg", TFL_NEG},
-    {"Exp", TFL_EXP},     {"Log", TFL_LOG},
-    {"Sqrt", TFL_SQRT},   {"Floor", TFL_FLOOR},
-    {"Ceil", TFL_CEIL},   {"Round", TFL_ROUND},
-    {"Sin", TFL_SIN},     {"Cos", TFL_COS},
-    {"Sign", TFL_SIGN},   {"Not", TFL_LOGICAL_NOT},
-    {"Tanh", TFL_TANH},   {"Sigmoid", TFL_LOGISTIC},
-    {"HardSwish", TFL_HARD_SWISH},
+    {"Abs", TFL_ABS},   {"Neg", TFL_NEG},          {"Exp", TFL_EXP},
+    {"Log", TFL_LOG},   {"Sqrt", TFL_SQRT},        {"Floor", TFL_FLOOR},
+    {"Ceil", TFL_CEIL}, {"Round", TFL_ROUND},      {"Sin", TFL_SIN},
+    {"Cos", TFL_COS},   {"Sign", TFL_SIGN},        {"Not", TFL_LOGICAL_NOT},
+    {"Tanh", TFL_TANH}, {"Sigmoid", TFL_LOGISTIC}, {"HardSwish", TFL_HARD_SWISH},
 };
 
 /* The operand in its own order; results take the same. */
@@ -85,7 +82,8 @@ void tfl_legal_clip(tfl_legal *l, const hone_node *n) {
     is_constant &= limit(n, 2, INFINITY, &high);
     bool is_float = tfl_type_of(n->in[0]->type.dtype) == TFL_F32;
     for (int i = 0; is_constant && is_float && i < 3; ++i) {
-        if (known[i].low == low && (known[i].high == high || (high > 3e38 && known[i].high > 3e38))) {
+        if (known[i].low == low &&
+            (known[i].high == high || (high > 3e38 && known[i].high > 3e38))) {
             activate(l, n, known[i].activation, known[i].code);
             return;
         }
@@ -205,8 +203,7 @@ void tfl_legal_mish(tfl_legal *l, const hone_node *n) {
 
 void tfl_legal_reciprocal(tfl_legal *l, const hone_node *n) {
     int perm[TFL_MAX_RANK], x = take(l, n, perm);
-    tfl_no_activation(
-        tfl_op2(l, TFL_DIV, tfl_const_f32(l, 1), x, tfl_give(l, n->out[0], perm)));
+    tfl_no_activation(tfl_op2(l, TFL_DIV, tfl_const_f32(l, 1), x, tfl_give(l, n->out[0], perm)));
 }
 
 void tfl_legal_tan(tfl_legal *l, const hone_node *n) {

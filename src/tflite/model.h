@@ -28,7 +28,12 @@ typedef struct tfl_tensor {
     int producer; /* the operator that makes it, -1: none */
 } tfl_tensor;
 
-typedef enum tfl_option_kind { TFL_OPTION_BYTE, TFL_OPTION_I32, TFL_OPTION_F32, TFL_OPTION_I32S } tfl_option_kind;
+typedef enum tfl_option_kind {
+    TFL_OPTION_BYTE,
+    TFL_OPTION_I32,
+    TFL_OPTION_F32,
+    TFL_OPTION_I32S
+} tfl_option_kind;
 
 /* A field of an operator's options table. */
 typedef struct tfl_option {
@@ -78,7 +83,8 @@ size_t tfl_type_bytes(tfl_type t);
 
 /** Put the file together: `put` is called with its bytes in order. */
 HONE_NODISCARD hone_status tfl_model_write(const tfl_model *m,
-                                           hone_status (*put)(void *arg, const void *bytes, size_t n),
+                                           hone_status (*put)(void *arg, const void *bytes,
+                                                              size_t n),
                                            void *arg, hone_error *err);
 
 #endif

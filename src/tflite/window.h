@@ -1,5 +1,5 @@
-/* Windows that slide over images: convolutions and pooling, of one or two spatial dims. One is taken
- * as two of which the first has size 1. */
+/* Windows that slide over images: convolutions and pooling, of one or two spatial dims. One is
+ * taken as two of which the first has size 1. */
 #ifndef HONE_TFLITE_WINDOW_H
 #define HONE_TFLITE_WINDOW_H
 
@@ -7,7 +7,7 @@
 
 /* Height and width. */
 typedef struct tfl_window {
-    int n_spatial; /* of the ONNX tensor: 1 or 2 */
+    int n_spatial;         /* of the ONNX tensor: 1 or 2 */
     int64_t in[2], out[2]; /* -1: known when it runs */
     int64_t kernel[2], stride[2], dilation[2];
     int64_t begin[2], end[2]; /* padding, that which rounding up needs included */

@@ -1,5 +1,5 @@
-/* The model as a file. The tables come first, in one buffer; the bytes of the constants follow, each
- * at a multiple of 16 as the schema demands, and are never copied. */
+/* The model as a file. The tables come first, in one buffer; the bytes of the constants follow,
+ * each at a multiple of 16 as the schema demands, and are never copied. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,9 +27,11 @@ typedef struct writer {
     char runtime[RUNTIME_BYTES]; /* the lowest version that has every operator */
 } writer;
 
-#define OFFSET(field)        {.id = (field)}
-#define NUMBER(field, n, v)  {.id = (field), .bytes = (n), .value = (v)}
-#define COUNT(fields)        ((int)(sizeof(fields) / sizeof((fields)[0])))
+#define OFFSET(field)                                                                              \
+    { .id = (field) }
+#define NUMBER(field, n, v)                                                                        \
+    { .id = (field), .bytes = (n), .value = (v) }
+#define COUNT(fields) ((int)(sizeof(fields) / sizeof((fields)[0])))
 
 static void add_blob(writer *w, size_t link, const void *data, size_t bytes) {
     w->blobs[w->n_blobs++] = (blob){.data = data, .bytes = bytes, .link = link};
@@ -92,10 +94,12 @@ static bool is_open(const tfl_tensor *t) {
 static size_t put_tensor(writer *w, const tfl_tensor *t, int buffer) {
     tfl_flat *f = &w->flat;
     int32_t shape[TFL_MAX_RANK];
-    tfl_flat_field fields[8] = {
-        OFFSET(TENSOR_SHAPE),          NUMBER(TENSOR_TYPE, 1, t->type),
-        NUMBER(TENSOR_BUFFER, 4, buffer), OFFSET(TENSOR_NAME),
-        NUMBER(TENSOR_HAS_RANK, 1, 1), NUMBER(TENSOR_IS_VARIABLE, 1, t->is_variable)};
+    tfl_flat_field fields[8] = {OFFSET(TENSOR_SHAPE),
+                                NUMBER(TENSOR_TYPE, 1, t->type),
+                                NUMBER(TENSOR_BUFFER, 4, buffer),
+                                OFFSET(TENSOR_NAME),
+                                NUMBER(TENSOR_HAS_RANK, 1, 1),
+                                NUMBER(TENSOR_IS_VARIABLE, 1, t->is_variable)};
     int n = 6, quant = -1, signature = -1;
     if (t->quant.n)
         fields[quant = n++] = (tfl_flat_field)OFFSET(TENSOR_QUANTIZATION);

@@ -1,0 +1,349 @@
+"""ONNX to TensorFlow Lite: LiteRT's outputs equal ONNX Runtime's; refusals name every obstacle."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import subprocess
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto as P
+from onnx import helper, numpy_helper
+
+interpreter = pytest.importorskip("ai_edge_litert.interpreter", reason="needs ai-edge-litert")
+ort = pytest.importorskip("onnxruntime", reason="needs onnxruntime")
+
+PROGRAM = pathlib.Path(os.environ.get("HONE_LIBRARY", "build/libhone.so")).parent / "hone"
+if not PROGRAM.exists():
+    pytest.skip(f"the program {PROGRAM} is not built", allow_module_level=True)
+
+RNG = np.random.default_rng(3)
+
+
+def weight(name: str, *shape: int) -> onnx.TensorProto:
+    return numpy_helper.from_array((RNG.standard_normal(shape) * 0.3).astype(np.float32), name)
+
+
+def ints(name: str, *values: int) -> onnx.TensorProto:
+    return numpy_helper.from_array(np.array(values, np.int64), name)
+
+
+def node(op: str, inputs: str, output: str, **attributes: object) -> onnx.NodeProto:
+    return helper.make_node(
+        op, [i if i != "-" else "" for i in inputs.split()], [output], **attributes
+    )
+
+
+def model(nodes, shape, constants=(), out_rank=4, opset=18) -> bytes:
+    x = helper.make_tensor_value_info("x", P.FLOAT, shape)
+    y = helper.make_tensor_value_info("y", P.FLOAT, [None] * out_rank)
+    graph = helper.make_graph(nodes, "g", [x], [y], list(constants))
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
+    return made.SerializeToString()
+
+
+def convert(bytes_: bytes, folder: pathlib.Path, *options: str) -> tuple[int, dict, pathlib.Path]:
+    (folder / "m.onnx").write_bytes(bytes_)
+    out = folder / "m.tflite"
+    command = [str(PROGRAM), "convert", str(folder / "m.onnx"), "-o", str(out), "--json", *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.returncode, json.loads(done.stdout or "{}"), out
+
+
+def check(
+    bytes_: bytes, shape, folder: pathlib.Path, *options: str, rtol: float = 1e-5
+) -> list[str]:
+    status, facts, path = convert(bytes_, folder, *options)
+    assert status == 0, facts
+    x = RNG.standard_normal(shape).astype(np.float32)
+    want = ort.InferenceSession(bytes_, providers=["CPUExecutionProvider"]).run(None, {"x": x})[0]
+    run = interpreter.Interpreter(str(path))
+    run.allocate_tensors()
+    got = run.get_signature_runner()(x=x)["y"]
+    assert got.shape == want.shape
+    np.testing.assert_allclose(got, want, rtol=0, atol=rtol * max(1.0, float(np.abs(want).max())))
+    return [op["op_name"] for op in run._get_ops_details()]
+
+
+IMAGE = (1, 4, 9, 10)
+
+CASES = {
+    "conv_same": (
+        [node("Conv", "x w b", "y", pads=[1, 1, 1, 1])],
+        IMAGE,
+        [weight("w", 6, 4, 3, 3), weight("b", 6)],
+        4,
+    ),
+    "conv_stride": (
+        [node("Conv", "x w", "y", pads=[1, 1, 1, 1], strides=[2, 2])],
+        (1, 4, 8, 8),
+        [weight("w", 6, 4, 3, 3)],
+        4,
+    ),
+    "conv_dilated": (
+        [node("Conv", "x w", "y", dilations=[2, 2])],
+        IMAGE,
+        [weight("w", 5, 4, 3, 3)],
+        4,
+    ),
+    "conv_groups": ([node("Conv", "x w", "y", group=2)], IMAGE, [weight("w", 6, 2, 3, 3)], 4),
+    "conv_1d": (
+        [node("Conv", "x w", "y", pads=[2, 1], strides=[2])],
+        (2, 4, 11),
+        [weight("w", 6, 4, 3)],
+        3,
+    ),
+    "depthwise": (
+        [node("Conv", "x w", "y", group=4, pads=[0, 1, 2, 1])],
+        IMAGE,
+        [weight("w", 8, 1, 3, 3)],
+        4,
+    ),
+    "conv_transpose": (
+        [
+            node(
+                "ConvTranspose",
+                "x w b",
+                "y",
+                strides=[2, 2],
+                pads=[1, 1, 1, 1],
+                output_padding=[1, 1],
+            )
+        ],
+        IMAGE,
+        [weight("w", 4, 5, 3, 3), weight("b", 5)],
+        4,
+    ),
+    "deconv_plain": (
+        [node("ConvTranspose", "x w", "y", strides=[2, 2])],
+        IMAGE,
+        [weight("w", 4, 5, 2, 2)],
+        4,
+    ),
+    "max_pool": (
+        [node("MaxPool", "x", "y", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])],
+        IMAGE,
+        [],
+        4,
+    ),
+    "max_pool_ceil": (
+        [node("MaxPool", "x", "y", kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1)],
+        (1, 4, 8, 8),
+        [],
+        4,
+    ),
+    "average_pool": (
+        [node("AveragePool", "x", "y", kernel_shape=[3, 3], pads=[1, 1, 1, 1])],
+        IMAGE,
+        [],
+        4,
+    ),
+    "average_pool_counts": (
+        [
+            node(
+                "AveragePool", "x", "y", kernel_shape=[3, 2], pads=[1, 1, 0, 0], count_include_pad=1
+            )
+        ],
+        IMAGE,
+        [],
+        4,
+    ),
+    "global_pool": ([node("GlobalAveragePool", "x", "y")], IMAGE, [], 4),
+    "resize_nearest": (
+        [
+            node(
+                "Resize",
+                "x - - s",
+                "y",
+                mode="nearest",
+                coordinate_transformation_mode="asymmetric",
+                nearest_mode="floor",
+            )
+        ],
+        IMAGE,
+        [ints("s", 1, 4, 18, 20)],
+        4,
+    ),
+    "resize_linear": (
+        [node("Resize", "x - - s", "y", mode="linear")],
+        IMAGE,
+        [ints("s", 1, 4, 13, 7)],
+        4,
+    ),
+    "shuffle": ([node("DepthToSpace", "x", "y", blocksize=2, mode="CRD")], (1, 8, 3, 5), [], 4),
+    "softmax_channels": (
+        [node("Conv", "x w", "c"), node("Softmax", "c", "y", axis=1)],
+        IMAGE,
+        [weight("w", 6, 4, 1, 1)],
+        4,
+    ),
+    "bias_broadcast": (
+        [node("Conv", "x w", "c"), node("Add", "c b", "y")],
+        IMAGE,
+        [weight("w", 6, 4, 1, 1), weight("b", 10)],
+        4,
+    ),
+    "residual": (
+        [
+            node("Conv", "x w", "c", pads=[1, 1, 1, 1]),
+            node("Add", "c x", "s"),
+            node("Relu", "s", "y"),
+        ],
+        IMAGE,
+        [weight("w", 4, 4, 3, 3)],
+        4,
+    ),
+    "concat_slice": (
+        [
+            node("Conv", "x w", "c"),
+            node("Concat", "c x", "d", axis=1),
+            node("Slice", "d b e a", "y"),
+        ],
+        IMAGE,
+        [weight("w", 4, 4, 1, 1), ints("b", 1, 2), ints("e", 7, 9), ints("a", 1, 3)],
+        4,
+    ),
+    "pad_reflect": (
+        [node("Pad", "x p", "y", mode="reflect")],
+        IMAGE,
+        [ints("p", 0, 0, 1, 2, 0, 0, 2, 1)],
+        4,
+    ),
+    "flatten_gemm": (
+        [
+            node("MaxPool", "x", "m", kernel_shape=[2, 2]),
+            node("Flatten", "m", "f"),
+            node("Gemm", "f w b", "y", transB=1),
+        ],
+        (1, 4, 4, 4),
+        [weight("w", 7, 36), weight("b", 7)],
+        2,
+    ),
+    "matmul_batch": (
+        [node("Transpose", "x", "t", perm=[0, 1, 3, 2]), node("MatMul", "x t", "y")],
+        IMAGE,
+        [],
+        4,
+    ),
+    "layer_norm": (
+        [node("LayerNormalization", "x w b", "y", axis=-1)],
+        (2, 5, 8),
+        [weight("w", 8), weight("b", 8)],
+        3,
+    ),
+    "group_norm": (
+        [
+            node("Reshape", "x s", "r"),
+            node("InstanceNormalization", "r o z", "i"),
+            node("Reshape", "i t", "y"),
+        ],
+        (2, 4, 3, 5),
+        [ints("s", 0, 2, -1), ints("t", 2, 4, 3, 5), weight("o", 2), weight("z", 2)],
+        4,
+    ),
+    "reduce": (
+        [node("Conv", "x w", "c"), node("ReduceMean", "c a", "y", keepdims=0)],
+        IMAGE,
+        [weight("w", 6, 4, 1, 1), ints("a", 2, 3)],
+        2,
+    ),
+    "reduce_log_sum_exp": ([node("ReduceLogSumExp", "x a", "y")], IMAGE, [ints("a", 1)], 4),
+    "channel_shuffle": (
+        [
+            node("Conv", "x w", "c"),
+            node("Reshape", "c s", "r"),
+            node("Transpose", "r", "t", perm=[0, 2, 1, 3, 4]),
+            node("Reshape", "t u", "y"),
+        ],
+        IMAGE,
+        [weight("w", 6, 4, 1, 1), ints("s", 1, 2, 3, 9, 10), ints("u", 1, 6, 9, 10)],
+        4,
+    ),
+    "gather_negative": ([node("Gather", "x i", "y", axis=2)], IMAGE, [ints("i", -1, 0, 3)], 4),
+    "batch_norm": (
+        [node("BatchNormalization", "x g b m v", "y")],
+        IMAGE,
+        [
+            weight("g", 4),
+            weight("b", 4),
+            weight("m", 4),
+            numpy_helper.from_array(np.full(4, 0.7, np.float32), "v"),
+        ],
+        4,
+    ),
+}
+
+UNARY = [
+    "Abs",
+    "Neg",
+    "Exp",
+    "Floor",
+    "Ceil",
+    "Sin",
+    "Cos",
+    "Sigmoid",
+    "Tanh",
+    "HardSwish",
+    "Relu",
+    "Elu",
+    "Celu",
+    "Selu",
+    "LeakyRelu",
+    "ThresholdedRelu",
+    "HardSigmoid",
+    "Softplus",
+    "Softsign",
+    "Mish",
+    "Erf",
+    "Sign",
+]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_form(name: str, tmp_path: pathlib.Path) -> None:
+    nodes, shape, constants, rank = CASES[name]
+    check(model(nodes, shape, constants, rank), shape, tmp_path)
+
+
+@pytest.mark.parametrize("op", UNARY)
+def test_unary(op: str, tmp_path: pathlib.Path) -> None:
+    check(model([node(op, "x", "y")], (2, 3, 5), (), 3), (2, 3, 5), tmp_path, rtol=1e-5)
+
+
+def test_no_transposes_inside(tmp_path: pathlib.Path) -> None:
+    nodes, shape, constants, rank = CASES["channel_shuffle"]
+    ops = check(model(nodes, shape, constants, rank), shape, tmp_path)
+    assert ops.count("TRANSPOSE") == 2  # the input, and shuffle and output in one
+
+
+def test_activation_is_fused(tmp_path: pathlib.Path) -> None:
+    nodes, shape, constants, rank = CASES["residual"]
+    ops = check(model(nodes, shape, constants, rank), shape, tmp_path)
+    assert "RELU" not in ops
+
+
+def test_half_precision(tmp_path: pathlib.Path) -> None:
+    nodes, shape, constants, rank = CASES["conv_same"]
+    bytes_ = model(nodes, shape, constants, rank)
+    ops = check(bytes_, shape, tmp_path, "--fp16", rtol=2e-3)
+    assert "DEQUANTIZE" in ops
+
+
+def test_dynamic_batch(tmp_path: pathlib.Path) -> None:
+    nodes, _, constants, rank = CASES["flatten_gemm"]
+    status, _, path = convert(model(nodes, ("n", 4, 4, 4), constants, rank), tmp_path)
+    assert status == 0
+    run = interpreter.Interpreter(str(path))
+    signature = run.get_signature_runner()
+    assert signature(x=np.zeros((3, 4, 4, 4), np.float32))["y"].shape == (3, 7)
+
+
+def test_all_obstacles_at_once(tmp_path: pathlib.Path) -> None:
+    nodes = [node("Det", "x", "d"), node("Acosh", "d", "y")]
+    status, facts, path = convert(model(nodes, (2, 3, 3), (), 1), tmp_path)
+    assert status == 1 and not path.exists()
+    assert [f["op"] for f in facts["findings"]] == ["Det", "Acosh"]
+    assert all(f["reason"] == "no-equivalent" and f["cure"] for f in facts["findings"])
