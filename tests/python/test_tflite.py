@@ -54,13 +54,21 @@ def random_input(rng: np.random.Generator, detail: dict) -> np.ndarray:
     return rng.integers(limits.min, limits.max + 1, detail["shape"]).astype(detail["dtype"])
 
 
-def agree(name: str, ours: np.ndarray, theirs: np.ndarray) -> None:
+def agree(name: str, ours: np.ndarray, theirs: np.ndarray, limit: float = 1e-5) -> None:
     assert ours.dtype == theirs.dtype and ours.shape == theirs.shape, name
     if ours.dtype == np.float32:
-        limit = 1e-5 * np.abs(theirs).max()
-        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=limit, err_msg=name)
+        most = limit * np.abs(theirs).max()
+        np.testing.assert_allclose(ours, theirs, rtol=limit, atol=most, err_msg=name)
     else:
         np.testing.assert_array_equal(ours, theirs, err_msg=name)
+
+
+def is_hybrid(peer) -> bool:
+    """Layers of 8-bit weights that quantise float activations as they run. The last bit of a float
+    decides then, now and then, which way an activation is rounded: a whole step of 1/255 of its range.
+    """
+    types = {np.dtype(d["dtype"]) for d in peer.get_tensor_details()}
+    return np.dtype(np.int8) in types and peer.get_input_details()[0]["dtype"] == np.float32
 
 
 @pytest.mark.skipif(not MODELS, reason=f"no models in {SHARED}")
@@ -70,6 +78,7 @@ def test_equals_litert(path: pathlib.Path) -> None:
     inputs, outputs = peer.get_input_details(), peer.get_output_details()
     rng = np.random.default_rng(0)
     runs = RUNS if path.stat().st_size < 1 << 20 else max(1, RUNS // 10)
+    limit, n_rounded_otherwise = (1e-3 if is_hybrid(peer) else 1e-5), 0
     for _ in range(runs):
         values = [random_input(rng, d) for d in inputs]
         for detail, value in zip(inputs, values):
@@ -78,7 +87,11 @@ def test_equals_litert(path: pathlib.Path) -> None:
         names = [i.name for i in session.get_inputs()]
         results = session.run(None, dict(zip(names, values)))
         for detail, ours in zip(outputs, results):
-            agree(detail["name"], ours, peer.get_tensor(detail["index"]))
+            theirs = peer.get_tensor(detail["index"])
+            agree(detail["name"], ours, theirs, limit)
+            if limit > 1e-5:
+                n_rounded_otherwise += np.abs(ours - theirs).max() > 1e-5 * np.abs(theirs).max()
+    assert n_rounded_otherwise <= max(1, runs // 20)
 
 
 def test_ultraface_formats_agree() -> None:
