@@ -88,15 +88,22 @@ def ints(m, values):
 
 def layers(is_int: bool):
     """Layers with weights, pooling and softmax."""
-    bias = lambda m, n: m.tensor([n], I32, np.arange(n, dtype=np.int32)) if is_int else m.tensor([n], data=np.ones(n, np.float32))
+
+    def bias(m, n):
+        if is_int:
+            return m.tensor([n], I32, np.arange(n, dtype=np.int32))
+        return m.tensor([n], data=np.ones(n, np.float32))
+
     m = Model()
     x, y, z = (activation(m, d, is_int) for d in ([1, 6, 6, 2], [1, 3, 3, 3], [1, 3, 3, 3]))
     p, f, v, o = (activation(m, d, is_int) for d in ([1, 1, 1, 3], [1, 3], [1, 4], [1, 4]))
     conv = dict(strideW=2, strideH=2, dilationWFactor=1, dilationHFactor=1, fusedActivationFunction=1)
     m.op(B.CONV_2D, [x, weights(m, [3, 3, 3, 2], is_int), bias(m, 3)], [y], "Conv2DOptions", **conv)
     m.op(B.DEPTHWISE_CONV_2D, [y, weights(m, [1, 3, 3, 3], is_int), bias(m, 3)], [z],
-         "DepthwiseConv2DOptions", strideW=1, strideH=1, depthMultiplier=1, dilationWFactor=1, dilationHFactor=1)
-    m.op(B.AVERAGE_POOL_2D, [z], [p], "Pool2DOptions", padding=1, strideW=3, strideH=3, filterWidth=3, filterHeight=3)
+         "DepthwiseConv2DOptions", strideW=1, strideH=1, depthMultiplier=1, dilationWFactor=1,
+         dilationHFactor=1)
+    m.op(B.AVERAGE_POOL_2D, [z], [p], "Pool2DOptions", padding=1, strideW=3, strideH=3, filterWidth=3,
+         filterHeight=3)
     m.op(B.RESHAPE, [p, ints(m, [1, 3])], [f], "ReshapeOptions", newShape=[1, 3])
     m.op(B.FULLY_CONNECTED, [f, weights(m, [4, 3], is_int), bias(m, 4)], [v], "FullyConnectedOptions")
     m.op(B.SOFTMAX, [v], [o], "SoftmaxOptions", beta=1.0)
@@ -105,7 +112,8 @@ def layers(is_int: bool):
 
 def moves(is_int: bool):
     m = Model()
-    dims = [[1, 4, 4, 2], [1, 6, 6, 2], [1, 2, 6, 6], [1, 2, 3, 3], [2, 2, 3, 3], [2, 2, 3], [1, 2, 3], [2, 3]]
+    dims = [[1, 4, 4, 2], [1, 6, 6, 2], [1, 2, 6, 6], [1, 2, 3, 3], [2, 2, 3, 3], [2, 2, 3], [1, 2, 3],
+            [2, 3]]
     t = [activation(m, d, is_int) for d in dims]
     m.op(B.PAD, [t[0], ints(m, [[0, 0], [1, 1], [1, 1], [0, 0]])], [t[1]], "PadOptions")
     m.op(B.TRANSPOSE, [t[1], ints(m, [0, 3, 1, 2])], [t[2]], "TransposeOptions")

@@ -10,7 +10,7 @@ import pytest
 
 import hone
 
-interpreter = pytest.importorskip("ai_edge_litert.interpreter", reason="ai-edge-litert is not installed")
+interpreter = pytest.importorskip("ai_edge_litert.interpreter", reason="needs ai-edge-litert")
 
 SHARED = pathlib.Path(os.environ.get("HONE_SHARED", pathlib.Path(__file__).parents[3] / "shared"))
 MODELS = sorted(SHARED.glob("models/*.tflite"))
@@ -18,7 +18,7 @@ RUNS = int(os.environ.get("HONE_TFLITE_RUNS", "100"))
 
 
 def repaired(data: bytes) -> bytes:
-    """Old files say that the scales of biases lie along axis 3; LiteRT refuses what it once wrote."""
+    """Old files say that scales of biases lie along axis 3; LiteRT refuses what it once wrote."""
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
@@ -64,8 +64,10 @@ def agree(name: str, ours: np.ndarray, theirs: np.ndarray, limit: float = 1e-5) 
 
 
 def is_hybrid(peer) -> bool:
-    """Layers of 8-bit weights that quantise float activations as they run. The last bit of a float
-    decides then, now and then, which way an activation is rounded: a whole step of 1/255 of its range.
+    """Layers of 8-bit weights that quantise float activations as they run.
+
+    The last bit of a float decides then, now and then, which way an activation is rounded: a step of
+    1/255 of its range.
     """
     types = {np.dtype(d["dtype"]) for d in peer.get_tensor_details()}
     return np.dtype(np.int8) in types and peer.get_input_details()[0]["dtype"] == np.float32
@@ -102,7 +104,8 @@ def test_ultraface_formats_agree() -> None:
     onnx, tflite = (hone.InferenceSession(str(p)) for p in paths)
     x = np.random.default_rng(0).standard_normal((1, 3, 240, 320)).astype(np.float32)
     a = onnx.run(None, {onnx.get_inputs()[0].name: x})
-    b = tflite.run(None, {tflite.get_inputs()[0].name: np.ascontiguousarray(x.transpose(0, 2, 3, 1))})
+    channels_last = np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+    b = tflite.run(None, {tflite.get_inputs()[0].name: channels_last})
     assert len(a) == len(b)
     for ours in a:
         matches = [t for t in b if t.size == ours.size]

@@ -114,7 +114,8 @@ case("L2_NORMALIZATION", [[3, 20]], [3, 20], options="L2NormOptions", types=FLOA
 for op in ("AVERAGE_POOL_2D", "MAX_POOL_2D"):
     pool = {"strideW": 2, "strideH": 2, "filterWidth": 3, "filterHeight": 3, "same": True}
     case(op, [[1, 7, 7, 3]], [1, 4, 4, 3], options="Pool2DOptions", padding=0, **pool)
-    case(op, [[1, 7, 8, 3]], [1, 3, 3, 3], options="Pool2DOptions", padding=1, fusedActivationFunction=1, **pool)
+    case(op, [[1, 7, 8, 3]], [1, 3, 3, 3], options="Pool2DOptions", padding=1,
+         fusedActivationFunction=1, **pool)
 case("PAD", [[1, 4, 4, 2]], [1, 6, 7, 2], [[[0, 0], [1, 1], [1, 2], [0, 0]]], "PadOptions", same=True)
 case("TRANSPOSE", [[1, 4, 5, 2]], [1, 2, 4, 5], [[0, 3, 1, 2]], "TransposeOptions", same=True)
 case("SQUEEZE", [[1, 6, 1]], [6], options="SqueezeOptions", squeezeDims=[0, 2], same=True)
@@ -133,7 +134,8 @@ case("TILE", [[2, 3]], [4, 3], [[2, 1]], "TileOptions", same=True, types=(F32, I
 for half, align in ((False, False), (True, False), (False, True)):
     for size in ([8, 10], [3, 2]):
         resize = {"halfPixelCenters": half, "alignCorners": align, "same": True, "types": (F32, I8)}
-        case("RESIZE_BILINEAR", [[1, 4, 5, 2]], [1, *size, 2], [size], "ResizeBilinearOptions", steps=1, **resize)
+        case("RESIZE_BILINEAR", [[1, 4, 5, 2]], [1, *size, 2], [size], "ResizeBilinearOptions", steps=1,
+             **resize)
         case("RESIZE_NEAREST_NEIGHBOR", [[1, 4, 5, 2]], [1, *size, 2], [size],
              "ResizeNearestNeighborOptions", **resize)
 case("DEPTH_TO_SPACE", [[1, 2, 2, 8]], [1, 4, 4, 2], options="DepthToSpaceOptions", blockSize=2, same=True,
