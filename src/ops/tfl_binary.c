@@ -1,4 +1,4 @@
-/* Addition, subtraction and multiplication on integers, with broadcasting. */
+/* Addition, subtraction, multiplication and division on integers, with broadcasting. */
 #include "ops/tfl_quant.h"
 
 typedef struct binary_job {
@@ -20,6 +20,24 @@ static int32_t mul_one(const binary_job *j, int32_t a, int32_t b) {
     int64_t product = (int64_t)(a - j->a.zero) * (b - j->b.zero);
     int64_t v = (int64_t)tfl_scale(tfl_wrap(product), j->scale_y) + j->y.zero;
     return (int32_t)tfl_clamp(v, j->low, j->high);
+}
+
+/* The quotient by the divisor's reciprocal, both with as many bits as 32 hold. Quotients that are shifted
+ * out altogether are 0; LiteRT shifts by more than 31 bits then, which is undefined. */
+static int32_t div_one(const binary_job *j, int32_t a, int32_t b) {
+    int32_t x = a - j->a.zero, d = b - j->b.zero;
+    if (d < 0) {
+        x = -x;
+        d = -d;
+    }
+    int headroom = x ? __builtin_clrsb(x) : 31, above = d ? __builtin_clz((uint32_t)d) : 31;
+    int32_t fraction = tfl_wrap(((int64_t)(uint32_t)d << above) - ((int64_t)1 << 31));
+    int32_t inverse = tfl_reciprocal(fraction);
+    int32_t q = tfl_high_mul(tfl_wrap((int64_t)x * ((int64_t)1 << headroom)), inverse);
+    int right = 31 - above + headroom - j->scale_y.shift;
+    q = tfl_high_mul(q, j->scale_y.multiplier);
+    q = right > 31 ? 0 : right < 0 ? tfl_shift_left(q, -right) : tfl_divide_pot(q, right);
+    return (int32_t)tfl_clamp((int64_t)q + j->y.zero, j->low, j->high);
 }
 
 /* Steps of an input along each of the output's dims, 0 where it is repeated. */
@@ -91,6 +109,18 @@ hone_status hone_ref_tfl_mul(hone_op_ctx *c) {
     /* The product of the scales is a float in LiteRT. */
     j.scale_y = tfl_factor_of((double)((float)j.a.scale * (float)j.b.scale / (float)j.y.scale));
     walk(&j, hone_in(c, 0), hone_in(c, 1), hone_out(c, 0), mul_one);
+    return HONE_OK;
+}
+
+hone_status hone_ref_tfl_div(hone_op_ctx *c) {
+    binary_job j = job_of(c);
+    const hone_tensor *b = hone_in(c, 1);
+    for (int64_t i = 0, n = hone_tensor_count(b); i < n; ++i) {
+        if (tfl_load(b->dtype, b->data, i) == j.b.zero)
+            return hone_op_fail(c, HONE_E_RUNTIME, "division by zero");
+    }
+    j.scale_y = tfl_factor_of((double)((float)j.a.scale / ((float)j.b.scale * (float)j.y.scale)));
+    walk(&j, hone_in(c, 0), b, hone_out(c, 0), div_one);
     return HONE_OK;
 }
 

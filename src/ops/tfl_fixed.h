@@ -71,4 +71,16 @@ static inline int64_t tfl_clamp(int64_t v, int64_t low, int64_t high) {
     return v < low ? low : v > high ? high : v;
 }
 
+static inline int32_t tfl_add(int32_t a, int32_t b) {
+    return tfl_wrap((int64_t)a + b);
+}
+
+/* x * 2^n, saturating; n in [0, 31]. */
+static inline int32_t tfl_shift_left(int32_t x, int n) {
+    return (int32_t)tfl_clamp((int64_t)x * ((int64_t)1 << n), INT32_MIN, INT32_MAX);
+}
+
+/** 1 / (1 + x) for x in [0, 1), both Q0.31. */
+int32_t tfl_reciprocal(int32_t x);
+
 #endif

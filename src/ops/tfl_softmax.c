@@ -1,26 +1,17 @@
-/* Softmax of rows of 8-bit numbers in fixed point: exp by a product of powers, the reciprocal by
- * Newton's method, as gemmlowp's fixed-point numbers do it (gemmlowp/fixedpoint/fixedpoint.h). */
+/* Softmax of rows of 8-bit numbers in fixed point: exp by a product of powers, as
+ * gemmlowp's fixed-point numbers do it (gemmlowp/fixedpoint/fixedpoint.h). */
 #include "ops/tfl_quant.h"
 
 enum { INPUT_BITS = 5, SUM_BITS = 12 }; /* integer bits: exp takes Q5.26, its sum is Q12.19 */
 
-static int32_t add_wrapped(int32_t a, int32_t b) {
-    return tfl_wrap((int64_t)a + b);
-}
-
-/* x * 2^n, saturating. */
-static int32_t shift_left(int32_t x, int n) {
-    return (int32_t)tfl_clamp((int64_t)x * ((int64_t)1 << n), INT32_MIN, INT32_MAX);
-}
-
 /* exp of a number of (-1/4, 0] in Q0.31: a Taylor polynomial around -1/8. */
 static int32_t exp_quarter(int32_t a) {
     const int32_t exp_eighth = 1895147668, third = 715827883; /* exp(-1/8), 1/3 */
-    int32_t x = add_wrapped(a, 1 << 28);
+    int32_t x = tfl_add(a, 1 << 28);
     int32_t x2 = tfl_high_mul(x, x), x3 = tfl_high_mul(x2, x), x4 = tfl_high_mul(x2, x2);
     int32_t x4_4 = tfl_divide_pot(x4, 2);
-    int32_t tail = tfl_divide_pot(add_wrapped(tfl_high_mul(add_wrapped(x4_4, x3), third), x2), 1);
-    return add_wrapped(exp_eighth, tfl_high_mul(exp_eighth, add_wrapped(x, tail)));
+    int32_t tail = tfl_divide_pot(tfl_add(tfl_high_mul(tfl_add(x4_4, x3), third), x2), 1);
+    return tfl_add(exp_eighth, tfl_high_mul(exp_eighth, tfl_add(x, tail)));
 }
 
 /* exp of a number <= 0 in Q5.26, in Q0.31: by quarters and powers of two. */
@@ -33,25 +24,12 @@ static int32_t exp_negative(int32_t a) {
         return INT32_MAX;
     int32_t rest = (a & (quarter - 1)) - quarter;
     int32_t left = rest - a;
-    int32_t v = exp_quarter(shift_left(rest, INPUT_BITS));
+    int32_t v = exp_quarter(tfl_shift_left(rest, INPUT_BITS));
     for (int i = 0; i < 7; ++i) {
         if (left & (1 << (FRACTION - 2 + i)))
             v = tfl_high_mul(v, powers[i]);
     }
     return v;
-}
-
-/* 1 / (1 + x) for x in [0, 1), Q0.31: three steps of Newton's method on Q2.29. */
-static int32_t reciprocal(int32_t x) {
-    const int32_t c48_17 = 1515870810, c32_17 = -1010580540; /* 48/17 and -32/17 */
-    int64_t sum = (int64_t)x + INT32_MAX;
-    int32_t half = (int32_t)((sum + (sum >= 0 ? 1 : -1)) / 2); /* (1 + x) / 2 */
-    int32_t v = add_wrapped(c48_17, tfl_high_mul(half, c32_17));
-    for (int i = 0; i < 3; ++i) {
-        int32_t missing = add_wrapped(1 << 29, -tfl_high_mul(half, v));
-        v = add_wrapped(v, shift_left(tfl_high_mul(v, missing), 2));
-    }
-    return shift_left(v, 1);
 }
 
 typedef struct softmax_job {
@@ -79,12 +57,12 @@ static void softmax_row(const softmax_job *j, const hone_tensor *x, hone_tensor 
     int32_t sum = 0;
     for (int64_t i = 0; i < j->n; ++i) {
         int32_t e = j->exp[most - tfl_load(x->dtype, x->data, at + i)];
-        sum = e < 0 ? sum : add_wrapped(sum, tfl_divide_pot(e, SUM_BITS));
+        sum = e < 0 ? sum : tfl_add(sum, tfl_divide_pot(e, SUM_BITS));
     }
     int headroom = sum > 0 ? __builtin_clz((uint32_t)sum) : 31;
     int over = SUM_BITS - headroom; /* bits of the sum above 1 */
     int32_t fraction = tfl_wrap(((int64_t)(uint32_t)sum << headroom) - ((int64_t)1 << 31));
-    int32_t scale = reciprocal(fraction);
+    int32_t scale = tfl_reciprocal(fraction);
     int exponent = (int)tfl_clamp(over + 31 - 8, 0, 31);
     for (int64_t i = 0; i < j->n; ++i) {
         int32_t e = j->exp[most - tfl_load(x->dtype, x->data, at + i)];

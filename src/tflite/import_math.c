@@ -7,10 +7,14 @@ void tfr_build_arithmetic(tfr_import *im) {
     const tfr_tensor *out = tfr_out_tensor(im, 0), *x = tfr_in_tensor(im, 0);
     int code = im->op->code;
     hone_value *y;
-    bool is_integer = code != TFL_DIV && tfr_runs_on_integers(im, true) && x->dtype == out->dtype &&
-                      x->dtype == tfr_in_tensor(im, 1)->dtype;
+    bool is_integer = tfr_runs_on_integers(im, true) && x->dtype == out->dtype &&
+                      x->dtype == tfr_in_tensor(im, 1)->dtype &&
+                      (code != TFL_DIV || x->dtype != HONE_DTYPE_I16);
     if (is_integer) {
-        const char *op = code == TFL_ADD ? "QAdd" : code == TFL_SUB ? "QSub" : "QMul";
+        const char *op = code == TFL_ADD   ? "QAdd"
+                         : code == TFL_SUB ? "QSub"
+                         : code == TFL_MUL ? "QMul"
+                                           : "QDiv";
         y = tfr_binary(im, op, tfr_in_raw(im, 0), tfr_in_raw(im, 1));
         tfr_param(im, y, "a", x);
         tfr_param(im, y, "b", tfr_in_tensor(im, 1));

@@ -39,31 +39,43 @@ void tfr_build_l2_pool(tfr_import *im) {
     tfr_out(im, 0, tfr_to_nhwc(im, y));
 }
 
+/* Quantised means, sums and products whose axes are known. */
+static bool reduce_integers(tfr_import *im) {
+    const tfr_tensor *x = tfr_in_tensor(im, 0), *y = tfr_out_tensor(im, 0), *axes = tfr_in_tensor(im, 1);
+    int code = im->op->code;
+    const char *op = code == TFL_MEAN ? "QMean" : code == TFL_SUM ? "QSum" : "QProd";
+    bool is_sum = code == TFL_MEAN || code == TFL_SUM;
+    if ((!is_sum && code != TFL_REDUCE_PROD) || !tfr_runs_on_integers(im, false) || !axes ||
+        !axes->data || x->dtype != y->dtype || (!is_sum && x->dtype == HONE_DTYPE_U8))
+        return false;
+    int64_t list[HONE_MAX_RANK];
+    int n = tfr_in_ints(im, 1, list, HONE_MAX_RANK);
+    hone_value *v = tfr_unary(im, op, tfr_in_raw(im, 0));
+    if (n < 0)
+        return true;
+    tfr_ints(im, v, "axes", list, n);
+    tfr_int(im, v, "keepdims", tfr_option_byte(im, 0, 0) != 0);
+    tfr_param(im, v, "x", x);
+    tfr_param(im, v, "y", y);
+    tfr_out_raw(im, 0, v);
+    return true;
+}
+
+/* A single axis may be a scalar, which ONNX wants as a list. */
 static hone_value *reduced(tfr_import *im, hone_value *x) {
-    hone_value *y = tfr_binary(im, im->rule->onnx, x, tfr_in_i64(im, 1));
+    const tfr_tensor *axes = tfr_in_tensor(im, 1);
+    hone_value *list = tfr_in_i64(im, 1);
+    if (axes && axes->rank == 0)
+        list = tfr_reshape(im, list, (int64_t[]){1}, 1);
+    hone_value *y = tfr_binary(im, im->rule->onnx, x, list);
     tfr_int(im, y, "keepdims", tfr_option_byte(im, 0, 0) != 0);
     tfr_int(im, y, "noop_with_empty_axes", 1);
     return y;
 }
 
-/* A single axis may be a scalar, which ONNX wants as a list. */
-static bool has_list_of_axes(tfr_import *im) {
-    const tfr_tensor *axes = tfr_in_tensor(im, 1);
-    return axes && axes->rank == 1;
-}
-
 void tfr_build_reduce(tfr_import *im) {
-    hone_value *x = tfr_in(im, 0);
-    if (has_list_of_axes(im)) {
-        tfr_out(im, 0, reduced(im, x));
-        return;
-    }
-    int64_t axis;
-    if (tfr_in_ints(im, 1, &axis, 1) != 1)
-        return;
-    hone_value *y = tfr_binary(im, im->rule->onnx, x, tfr_const_i64(im, &axis, 1));
-    tfr_int(im, y, "keepdims", tfr_option_byte(im, 0, 0) != 0);
-    tfr_out(im, 0, y);
+    if (!reduce_integers(im))
+        tfr_out(im, 0, reduced(im, tfr_in(im, 0)));
 }
 
 void tfr_build_reduce_bool(tfr_import *im) {

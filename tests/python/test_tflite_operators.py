@@ -41,13 +41,21 @@ def random(rng, detail, positive) -> np.ndarray:
     return rng.integers(1 if positive else low, high + 1, shape).astype(kind)
 
 
-def compare(data: bytes, positive: bool = False, steps: int = 0) -> None:
+REFERENCE = interpreter.OpResolverType.BUILTIN_REF
+#: LiteRT's other kernels, for operators whose reference kernels are wrong there: docs/tflite.md.
+OPTIMISED = interpreter.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+
+
+def litert(data: bytes, resolver=REFERENCE):
     peer = interpreter.Interpreter(
-        model_content=data,
-        experimental_op_resolver_type=interpreter.OpResolverType.BUILTIN_REF,
-        num_threads=1,
+        model_content=data, experimental_op_resolver_type=resolver, num_threads=1
     )
     peer.allocate_tensors()
+    return peer
+
+
+def compare(data: bytes, positive: bool = False, steps: int = 0, resolver=REFERENCE) -> None:
+    peer = litert(data, resolver)
     session = hone.InferenceSession(data)
     rng = np.random.default_rng(1)
     for _ in range(5):
@@ -71,11 +79,11 @@ CASES: list = []
 
 
 def case(op, shapes, out, extra=(), options=None, types=ALL, same=False, kind=None, scale=0.06, zero=-4,
-         positive=False, steps=0, **fields):
+         positive=False, steps=0, resolver=REFERENCE, **fields):
     for t in types:
         name = "-".join([op, str(len(CASES)), {F32: "f32", I8: "i8", U8: "u8", I16: "i16"}.get(t, "int")])
         CASES.append(pytest.param(op, shapes, out, extra, options, t, same, kind, scale, zero, positive,
-                                  steps, fields, id=name))
+                                  steps, resolver, fields, id=name))
 
 
 for op in ("Add", "Sub", "Mul"):
@@ -103,13 +111,22 @@ for op in ("SQRT", "RSQRT", "LOG"):
     case(op, [[2, 50]], [2, 50], types=FLOAT, positive=True)
 case("SOFTMAX", [[3, 20]], [3, 20], options="SoftmaxOptions", beta=1.0, scale=1 / 256, zero=-128, types=SMALL)
 case("LOG_SOFTMAX", [[3, 20]], [3, 20], options="LogSoftmaxOptions", types=FLOAT)
-case("MEAN", [[2, 4, 5, 3]], [2, 3], [[1, 2]], "ReducerOptions", types=SMALL, same=True, steps=1)
-case("MEAN", [[2, 4, 5, 3]], [2, 1, 1, 3], [[1, 2]], "ReducerOptions", types=SMALL, same=True, keepDims=True,
-     steps=1)
+for keep, out in ((False, [2, 3]), (True, [2, 1, 1, 3])):
+    case("MEAN", [[2, 4, 5, 3]], out, [[1, 2]], "ReducerOptions", scale=0.03, keepDims=keep)
+    case("MEAN", [[2, 4, 5, 3]], out, [[1, -2]], "ReducerOptions", same=True, keepDims=keep)
+    case("SUM", [[2, 4, 5, 3]], out, [[1, 2]], "ReducerOptions", types=(F32, U8), scale=0.4, keepDims=keep)
+    # The reference kernel reads the bytes of int8 and int16 as uint8; the other one rounds in float.
+    case("SUM", [[2, 4, 5, 3]], out, [[1, 2]], "ReducerOptions", types=(I8, I16), scale=0.4, keepDims=keep,
+         resolver=OPTIMISED, steps=1)
+case("SUM", [[2, 5, 3]], [2, 3], [1], "ReducerOptions", types=(F32, I32))
+case("REDUCE_PROD", [[2, 3, 4]], [2, 4], [[1]], "ReducerOptions", types=(F32, I8, I16), scale=0.5)
 for op in ("REDUCE_MAX", "REDUCE_MIN"):
     case(op, [[2, 4, 5, 3]], [2, 3], [[1, 2]], "ReducerOptions", same=True)
 case("ARG_MAX", [[3, 20]], [3], [[1]], "ArgMaxOptions", types=(F32, I8), kind=I32, outputType=I32)
 case("CUMSUM", [[3, 20]], [3, 20], [1], "CumsumOptions", types=(F32, I32), reverse=True)
+# The reference kernel leaves out the window's last element.
+case("LOCAL_RESPONSE_NORMALIZATION", [[1, 3, 3, 9]], [1, 3, 3, 9], options="LocalResponseNormalizationOptions",
+     types=FLOAT, radius=2, bias=1.0, alpha=0.3, beta=0.7, resolver=OPTIMISED)
 case("L2_NORMALIZATION", [[3, 20]], [3, 20], options="L2NormOptions", types=FLOAT)
 for op in ("AVERAGE_POOL_2D", "MAX_POOL_2D"):
     pool = {"strideW": 2, "strideH": 2, "filterWidth": 3, "filterHeight": 3, "same": True}
@@ -151,13 +168,25 @@ case("QUANTIZE", [[2, 50]], [2, 50], options="QuantizeOptions", types=SMALL, kin
 case("DEQUANTIZE", [[2, 50]], [2, 50], options="DequantizeOptions", types=(I8, U8, I16), kind=F32)
 
 
-@pytest.mark.parametrize("op,shapes,out,extra,options,kind,same,to,scale,zero,positive,steps,fields", CASES)
-def test_operator(op, shapes, out, extra, options, kind, same, to, scale, zero, positive, steps, fields):
+@pytest.mark.parametrize("op,shapes,out,extra,options,kind,same,to,scale,zero,positive,steps,resolver,fields",
+                         CASES)
+def test_operator(op, shapes, out, extra, options, kind, same, to, scale, zero, positive, steps, resolver,
+                  fields):
     m = Model()
     xs = [value(m, d, kind, 0.05 + 0.01 * i * (not same)) for i, d in enumerate(shapes)]
     y = value(m, out, to or kind, *((0.05, 3) if same else (scale, zero)))
     m.op(getattr(B, op), xs + [ints(m, e) for e in extra], [y], options, **fields)
-    compare(m.bytes(xs, [y]), positive, steps)
+    compare(m.bytes(xs, [y]), positive, steps, resolver)
+
+
+@pytest.mark.parametrize("kind,shape", [(U8, [2, 60]), (U8, [60]), (I8, [2, 60])])
+def test_division(kind, shape):
+    """No divisor is 0, no quotient is shifted by more than 31 bits, which LiteRT does not define."""
+    m = Model()
+    a, b = (m.tensor(d, kind, scale=[v], zero=0) for d, v in (([2, 60], 0.5), (shape, 0.02)))
+    y = m.tensor([2, 60], kind, scale=[0.2], zero=0)
+    m.op(B.DIV, [a, b], [y], "DivOptions")
+    compare(m.bytes([a, b], [y]), positive=True)
 
 
 @pytest.mark.parametrize("padding,shape", [(0, [1, 8, 8, 3]), (1, [1, 9, 9, 3])])
