@@ -18,6 +18,7 @@ typedef struct gt {
     hone_graph *g;
     hone_tensor data[GT_MAX]; /* of the inputs */
     uint32_t seed;
+    hone_precision precision; /* of the kernels' engine */
 } gt;
 
 static inline float gt_random(gt *b) {
@@ -134,6 +135,7 @@ static inline gt_result gt_run(gt *b, int optimize, int n_threads) {
     hone_session *s = NULL;
     hone_build_options_init(&options);
     options.optimize = optimize;
+    options.precision = optimize ? b->precision : HONE_PRECISION_FP32;
     bool ok = hone_engine_build(&model, &options, &e, &err) == HONE_OK &&
               hone_session_create(e, n_threads, &s, &err) == HONE_OK;
     for (int i = 0; ok && i < b->g->n_inputs; ++i)

@@ -64,6 +64,27 @@ static void together(void) {
               shaped(&b, y, GT_DIMS(9, 8)));
 }
 
+/* Queries, keys and values side by side in the BF16 result of one product (ViT). */
+static void together_bf16(void) {
+    gt b = gt_begin();
+    if (hone_cpu_isa() < HONE_ISA_AVX512_BF16) {
+        puts("skipped: BF16 needs a CPU with AVX512-BF16");
+        hone_graph_destroy(b.g);
+        return;
+    }
+    b.precision = HONE_PRECISION_BF16;
+    hone_value *x = gt_input(&b, HONE_DTYPE_F32, GT_DIMS(2, 9, 16)), *part[3];
+    x = gt_node(&b, "MatMul", 2, x, gt_weight(&b, GT_DIMS(16, 3 * 2 * 8)));
+    x = transposed(&b, shaped(&b, x, GT_DIMS(2, 9, 3, 2, 8)), GT_DIMS(2, 0, 3, 1, 4));
+    for (int i = 0; i < 3; ++i)
+        part[i] = picked(&b, x, i);
+    hone_value *y = joined(&b, attend(&b, part[0], part[1], part[2], NULL), 2, 9, 16);
+    y = gt_node(&b, "MatMul", 2, y, gt_weight(&b, GT_DIMS(16, 16)));
+    gt_finish(&b, "BF16", 0.06,
+              "Cast:convert Gemm:gemm_f32 Attention:attention_f32 Reshape:reference Gemm:gemm_f32", 1,
+              y);
+}
+
 /* Heads that a reshape cannot split without moving anything stay as they are, and so does a result
  * with two readers. */
 static void not_views(void) {
@@ -80,6 +101,7 @@ int main(void) {
     separate(130, 2, 20, false);
     separate(7, 5, 3, true);
     together();
+    together_bf16();
     not_views();
     return CHECK_RESULT();
 }

@@ -163,12 +163,17 @@ static void attention_range(void *arg, int64_t begin, int64_t end, int worker) {
     j->s.fn(&j->s.p, begin, end, j->scratch + (size_t)worker * j->s.scratch_bytes);
 }
 
+static const void *operand(const hone_op_ctx *c, const attention_state *s, int i) {
+    size_t element = s->p.is_bf16 ? sizeof(uint16_t) : sizeof(float);
+    return (const char *)hone_in(c, i)->data + (size_t)s->offset[i] * element;
+}
+
 hone_status hone_run_attention(hone_op_ctx *c) {
     attention_job j = {.s = *(const attention_state *)c->state};
     hone_attention *p = &j.s.p;
-    p->q = (const float *)hone_in(c, IN_Q)->data + j.s.offset[0];
-    p->k = (const float *)hone_in(c, IN_K)->data + j.s.offset[1];
-    p->v = (const float *)hone_in(c, IN_V)->data + j.s.offset[2];
+    p->q = operand(c, &j.s, IN_Q);
+    p->k = operand(c, &j.s, IN_K);
+    p->v = operand(c, &j.s, IN_V);
     p->y = hone_out(c, 0)->data;
     if (j.s.has_mask && j.s.is_mask_bool)
         p->mask_bool = hone_in(c, IN_MASK)->data;
