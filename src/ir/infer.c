@@ -229,12 +229,33 @@ void hone_infer_enter(hone_node *node) {
     }
 }
 
+static hone_status infer_subgraphs(hone_node *node, hone_error *err);
+
+/* A branch for other shapes than these is wrong only if it is taken: what it cannot compute gets no
+ * shape, and the operator complains in the run. */
+static hone_status infer_branch(hone_graph *branch, hone_error *err) {
+    for (int i = 0; i < branch->n_nodes; ++i) {
+        hone_node *n = branch->nodes[i];
+        hone_status status = infer_subgraphs(n, err);
+        if (status == HONE_OK)
+            status = hone_infer_node(branch, n, err);
+        if (status != HONE_E_SHAPE)
+            HONE_TRY(status);
+        for (int o = 0; o < n->n_out && status == HONE_E_SHAPE; ++o) {
+            if (n->out[o])
+                n->out[o]->type = shapeless(&n->out[o]->type);
+        }
+    }
+    return HONE_OK;
+}
+
 static hone_status infer_subgraphs(hone_node *node, hone_error *err) {
+    const bool is_if = node->domain[0] == '\0' && strcmp(node->op_name, "If") == 0;
     hone_infer_enter(node);
     for (int i = 0; i < node->n_attrs; ++i) {
         const hone_attr *a = &node->attrs[i];
         if (a->kind == HONE_ATTR_GRAPH)
-            HONE_TRY(hone_graph_infer(a->g, err));
+            HONE_TRY(is_if ? infer_branch(a->g, err) : hone_graph_infer(a->g, err));
         for (int k = 0; a->kind == HONE_ATTR_GRAPHS && k < a->n; ++k)
             HONE_TRY(hone_graph_infer(a->graphs[k], err));
     }

@@ -195,6 +195,27 @@ def test_error_names_the_node():
     assert (caught.value.node, caught.value.op) == ("the_node", "NoSuchOperator")
 
 
+def branch(name: str, nodes) -> onnx.GraphProto:
+    return helper.make_graph(nodes, name, [], [tensor(name, shape=None)])
+
+
+@pytest.mark.parametrize("optimize", [0, 2])
+def test_branch_for_other_shapes(optimize: int):
+    """A branch that conflicts with the sizes given is wrong only when it is taken."""
+    axes = helper.make_tensor("axes", P.INT64, [1], [0])
+    wrong = branch("e", [node("Squeeze", "x axes", "s", name="narrow"), node("Relu", "s", "e")])
+    choice = node("If", "c", "y", then_branch=branch("t", [node("Neg", "x", "t")]), else_branch=wrong)
+    inputs = [tensor("c", P.BOOL, []), tensor("x")]
+    graph = helper.make_graph([choice], "g", inputs, [tensor("y", shape=None)], [axes])
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 23)], ir_version=11)
+    options = hone.SessionOptions(optimize=optimize, shapes={"x": [2, 3]})
+    session = hone.InferenceSession(made.SerializeToString(), options)
+    x = np.ones((2, 3), np.float32)
+    assert np.array_equal(session.run(None, {"c": np.array(True), "x": x})[0], -x)
+    with pytest.raises(hone.HoneError, match="narrow"):
+        session.run(None, {"c": np.array(False), "x": x})
+
+
 def test_threads_share_a_session():
     session = hone.InferenceSession(ADD, threads=1)
     wrong = []
