@@ -103,6 +103,7 @@ typedef struct dot_tile {
     float lo, hi;
     hone_act act;
     float a1, b1;
+    dn_ahead ahead;
 } dot_tile;
 
 typedef void dot_tile_fn(const dot_tile *t);
@@ -209,6 +210,7 @@ DN_INLINE void dot_tile_run(int mr, int nv, const dot_tile *t) {
     vf acc[DOT_MR_MAX][DOT_NV];
     const uint16_t *b = t->b;
     const int64_t n_k = 2 * t->k;
+    dn_ahead ahead = t->ahead;
 #pragma GCC unroll 12
     for (int i = 0; i < mr; ++i) {
 #pragma GCC unroll 4
@@ -222,6 +224,7 @@ DN_INLINE void dot_tile_run(int mr, int nv, const dot_tile *t) {
             a[i] = t->rows[tap * mr + i] + t->offset;
         for (int64_t k = 0; k < n_k; k += 2, b += 2 * nv * VW) {
             __m512i w[DOT_NV];
+            dn_fetch_ahead(&ahead);
 #pragma GCC unroll 4
             for (int v = 0; v < nv; ++v)
                 w[v] = _mm512_loadu_si512(b + 2 * v * VW);
@@ -403,6 +406,7 @@ static void dot_panel(const hone_conv *p, const dot_shape *s, const uint16_t *co
         }
         t->y = y + from * p->ldy * y_size;
         t->residual = residual ? residual + from * p->ldr * y_size : NULL;
+        t->ahead = dn_ahead_of(t->b, t->taps * t->k, nv * VW * 4, i, tiles);
         dot_tiles[nv][mr](t);
     }
     (void)s;

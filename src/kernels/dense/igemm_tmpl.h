@@ -222,6 +222,7 @@ static void ig_part(const ig_block *j, dn_tile t, int64_t u, int64_t part) {
         } else {
             t.y = j->sums + from * DN_NR;
         }
+        t.ahead = dn_ahead_of(t.b, t.taps * t.k, width * (int64_t)sizeof *t.b, i, j->tiles);
         dn_tile_for(mr, t.n)(&t);
         t.rows += mr * t.taps;
     }

@@ -70,6 +70,27 @@ static dn_act_fn *const dn_acts[HONE_ACT_COUNT] = {[HONE_ACT_LEAKY] = dn_act_lea
                                                    [HONE_ACT_GELU] = dn_act_gelu,
                                                    [HONE_ACT_GELU_TANH] = dn_act_gelu_tanh};
 
+/* Weights that come after those of a panel. Tiles of the same panel find it in L2, and memory would
+ * rest meanwhile: each fetches a share of the next panel, a bit for each k. */
+typedef struct dn_ahead {
+    const char *at;
+    int64_t step; /* bytes for each k */
+} dn_ahead;
+
+/* For tile i of n on a panel of `steps` times `bytes` bytes. What lies behind all weights is
+ * fetched too, which does no harm. */
+static inline dn_ahead dn_ahead_of(const void *panel, int64_t steps, int64_t bytes, int64_t i,
+                                   int64_t n) {
+    return (dn_ahead){(const char *)panel + steps * bytes + steps * bytes * i / n, bytes / n};
+}
+
+/* Two lines, as a tile may be one of two. */
+DN_INLINE void dn_fetch_ahead(dn_ahead *ahead) {
+    __builtin_prefetch(ahead->at, 0, 2);
+    __builtin_prefetch(ahead->at + 64, 0, 2);
+    ahead->at += ahead->step;
+}
+
 typedef struct dn_tile {
     const float *const *rows; /* [tap][mr]: where row i of A starts for each tap */
     int64_t taps, k, offset;  /* offset is added to every row pointer */
@@ -83,6 +104,7 @@ typedef struct dn_tile {
     float lo, hi;
     dn_act_fn *act; /* NULL: clipping does it */
     float a1, b1;
+    dn_ahead ahead;
 } dn_tile;
 
 typedef void dn_tile_fn(const dn_tile *t);
@@ -118,6 +140,7 @@ DN_INLINE void dn_tile_run(int mr, int nv, bool is_half, const dn_tile *t) {
     vf acc[DN_MR_MAX][DN_NV];
     const float *b = t->b;
     const int64_t n_k = t->k;
+    dn_ahead ahead = t->ahead;
 #if VH
     vh half[DN_MR_MAX];
     const int full = nv - is_half;
@@ -143,6 +166,7 @@ DN_INLINE void dn_tile_run(int mr, int nv, bool is_half, const dn_tile *t) {
             a[i] = t->rows[tap * mr + i] + t->offset;
         for (int64_t k = 0; k < n_k; ++k, b += nv * VW) {
             vf w[DN_NV];
+            dn_fetch_ahead(&ahead);
 #pragma GCC unroll 4
             for (int v = 0; v < full; ++v)
                 w[v] = vf_load(b + v * VW);

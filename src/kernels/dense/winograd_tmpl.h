@@ -220,6 +220,7 @@ static void wg_multiply(const hone_conv *p, const wg_shape *s, int64_t n_tiles, 
             for (int64_t r = 0; r < mr; ++r)
                 rows[r] = v + (k * s->tb + from + r) * s->ldv;
             t.y = m + (k * s->tb + from) * DN_NR;
+            t.ahead = dn_ahead_of(t.b, t.k, nv * VW * (int64_t)sizeof *t.b, i, parts);
             dn_tile_for(mr, t.n)(&t);
         }
     }
