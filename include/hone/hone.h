@@ -154,6 +154,7 @@ typedef struct hone_io_info {
     int64_t dims[HONE_MAX_RANK];           /* -1: dynamic */
     const char *dim_names[HONE_MAX_RANK];  /* NULL for fixed and unnamed dims */
     bool is_optional;                      /* may be left unset: has a default, or may be empty */
+    bool is_state;                         /* input: the session carries its value from run to run */
 } hone_io_info;
 
 HONE_API int hone_model_input_count(const hone_model *model);
@@ -248,7 +249,8 @@ HONE_API HONE_NODISCARD hone_status hone_session_create(const hone_engine *engin
 HONE_API void hone_session_destroy(hone_session *session);
 
 /** Use `tensor` (its struct is copied, its data borrowed until the next set or the session's end) as
- * input i. NULL unsets an optional input. The type is checked by the run. */
+ * input i. NULL unsets an optional input. The type is checked by the run. State (is_state) holds after a
+ * run what the run gave as its next value, whatever was set before; NULL sets it back to its default. */
 HONE_API HONE_NODISCARD hone_status hone_session_set_input(hone_session *session, int i,
                                                            const hone_tensor *tensor,
                                                            hone_error *err);

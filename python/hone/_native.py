@@ -55,6 +55,7 @@ class IoInfo(ctypes.Structure):
         ("dims", c_int64 * MAX_RANK),
         ("dim_names", c_char_p * MAX_RANK),
         ("is_optional", c_bool),
+        ("is_state", c_bool),
     ]
 
 

@@ -7,7 +7,7 @@ import dataclasses
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, TypeAlias
 
 from ._native import MAX_RANK, BuildOptions, HoneError, IoInfo, ShapeRange, call, lib
@@ -32,6 +32,8 @@ class NodeArg:
     type: str
     #: The input may be left out.
     optional: bool = False
+    #: The session carries the input's value from run to run.
+    state: bool = False
 
 
 @dataclasses.dataclass
@@ -126,7 +128,7 @@ def _node_arg(info: IoInfo) -> NodeArg:
             unknown = label.decode("utf-8", "replace") if label else None
             shape.append(info.dims[d] if info.dims[d] >= 0 else unknown)
     name = info.name.decode("utf-8", "replace")
-    return NodeArg(name, shape, type_name(info.kind, info.dtype), info.is_optional)
+    return NodeArg(name, shape, type_name(info.kind, info.dtype), info.is_optional, info.is_state)
 
 
 class _NativeSession:
@@ -168,6 +170,9 @@ class Binding:
 class InferenceSession:
     """A model made ready to run. Threads may share it: each call runs in memory of its own.
 
+    Models with state (streaming models) hand it on from run to run, one run after the other; inputs that
+    are state may be left out, or fed to run from there.
+
     Args:
         path_or_bytes: a model (.onnx) or engine file, or the bytes of a model.
         sess_options: how to build and run it.
@@ -190,6 +195,8 @@ class InferenceSession:
         self._outputs = self._engine.describe("output")
         self._lock = threading.Lock()
         self._idle = [_NativeSession(self._engine, self._threads)]
+        self._has_state = any(i.state for i in self._inputs)
+        self._running = threading.Lock()  # one run at a time, where runs hand on state
 
     def get_inputs(self) -> list[NodeArg]:
         """The inputs, in the model's order."""
@@ -230,7 +237,18 @@ class InferenceSession:
             raise HoneError(f"there is no input '{unknown.pop()}'")
         feeds = [(i.name, input_feed.get(i.name)) for i in self._inputs]
         held = [None if value is None else Holder(value, name) for name, value in feeds]
-        return Binding(self._take(), held)
+        fresh = self._has_state  # a binding has state of its own
+        return Binding(_NativeSession(self._engine, self._threads) if fresh else self._take(), held)
+
+    def reset_state(self) -> None:
+        """State, which runs hand on to the next run, has its first value again."""
+        with self._running, self._session() as session:
+            self._forget(session)
+
+    def _forget(self, session: _NativeSession) -> None:
+        for i, known in enumerate(self._inputs):
+            if known.state:
+                call("hone_session_set_input", session.handle, i, None)
 
     def run(self, output_names: Sequence[str] | None, input_feed: Mapping[str, Any]) -> list[Any]:
         """Run the model.
@@ -247,16 +265,24 @@ class InferenceSession:
         for name in input_feed:
             if name not in known:
                 raise HoneError(f"there is no input '{name}'; there are {', '.join(known)}")
-        held = []  # memory the library reads during the run
-        with self._session() as session:
-            for i, name in enumerate(known):
-                tensor = None
-                if input_feed.get(name) is not None:
-                    held.append(Holder(input_feed[name], name))
-                    tensor = ctypes.byref(held[-1].tensor)
-                call("hone_session_set_input", session.handle, i, tensor)
-            call("hone_session_run", session.handle)
+        with self._running if self._has_state else nullcontext(), self._session() as session:
+            try:
+                self._run(session, input_feed)
+            except HoneError:
+                self._forget(session)  # it may refer to arrays of this call
+                raise
             return [to_python(lib.hone_session_output(session.handle, i).contents) for i in indices]
+
+    def _run(self, session: _NativeSession, input_feed: Mapping[str, Any]) -> None:
+        held = []  # memory the library reads during the run
+        for i, known in enumerate(self._inputs):
+            tensor = None
+            if input_feed.get(known.name) is not None:
+                held.append(Holder(input_feed[known.name], known.name))
+                tensor = ctypes.byref(held[-1].tensor)
+            if tensor or not known.state:
+                call("hone_session_set_input", session.handle, i, tensor)
+        call("hone_session_run", session.handle)
 
     @property
     def arena_bytes(self) -> int:

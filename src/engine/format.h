@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 #define HONE_ENGINE_MAGIC "HONEENG\n"
-enum { HONE_ENGINE_VERSION = 3, HONE_ENGINE_ALIGN = 64 };
+enum { HONE_ENGINE_VERSION = 4, HONE_ENGINE_ALIGN = 64 };
 
 typedef struct hone_engine_header {
     char magic[8];

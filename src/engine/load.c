@@ -144,13 +144,15 @@ static hone_status get_graph(loader *l, hone_graph *g);
 
 static hone_status get_value(loader *l, hone_graph *g) {
     const char *name;
-    int64_t flags, outer;
+    int64_t flags, outer, next;
     HONE_TRY(get_string(l, &name, NULL));
     hone_value *v = hone_graph_value(g, name);
     if (!v)
         return no_memory(l);
     HONE_TRY(get_type(l, &v->type));
     HONE_TRY(get_in(l, 0, 3, &flags));
+    HONE_TRY(get_in(l, 0, INT32_MAX, &next));
+    v->next = (int)next;
     HONE_TRY(get_in(l, -1, g->parent ? g->parent->n_values - 1 : -1, &outer));
     for (int d = 0; d < v->type.rank; ++d) {
         if (hone_dim_is_symbol(v->type.dims[d]) &&

@@ -80,6 +80,7 @@ bool hone_graph_io(const hone_graph *g, hone_value *const *list, int n, int i, h
         .dtype = v->type.dtype,
         .rank = v->type.kind == HONE_KIND_TENSOR ? v->type.rank : -1,
         .is_optional = v->type.optional || v->initial,
+        .is_state = v->next > 0,
     };
     for (int d = 0; d < info->rank; ++d) {
         int64_t dim = v->type.dims[d];

@@ -70,7 +70,7 @@ void hone_fix_defaults(hone_graph *g) {
     int n = 0;
     for (int i = 0; i < g->n_inputs; ++i) {
         hone_value *v = g->inputs[i];
-        if (v->initial) {
+        if (v->initial && !v->next) {
             v->constant = v->initial;
             v->initial = NULL;
             v->type = hone_type_of(v->constant);

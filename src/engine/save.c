@@ -118,6 +118,7 @@ static void put_value(saver *s, const hone_value *v) {
     put_string(s, v->name);
     put_type(s, &v->type);
     put_i64(s, (v->constant ? 1 : 0) | (v->initial ? 2 : 0));
+    put_i64(s, v->next);
     put_i64(s, v->outer ? v->outer->id : -1);
     if (v->constant)
         put_tensor(s, v->constant);

@@ -6,6 +6,7 @@
 
 #include "base/cpu.h"
 #include "engine/internal.h"
+#include "engine/state.h"
 #include "kernels/vec.h"
 #include "ops/cost.h"
 
@@ -14,7 +15,8 @@ struct hone_session {
     hone_exec_env env;
     hone_frame *frame;
     hone_tensor *input;     /* copies of the caller's structs; kind NONE: not set */
-    const hone_tensor **in; /* pointers into `input`, NULL: not set */
+    const hone_tensor **in; /* pointers into `input` or `state`, NULL: not set */
+    hone_state *state;
     void **out_data;
     size_t *out_bytes;
     bool has_run;
@@ -44,8 +46,9 @@ hone_status hone_session_create(const hone_engine *engine, int n_threads, hone_s
     s->in = calloc((size_t)g->n_inputs + 1, sizeof *s->in);
     s->out_data = calloc((size_t)g->n_outputs + 1, sizeof *s->out_data);
     s->out_bytes = calloc((size_t)g->n_outputs + 1, sizeof *s->out_bytes);
+    s->state = hone_state_create(g, s->env.alloc);
     hone_status status = HONE_OK;
-    if (!s->env.alloc || !s->input || !s->in || !s->out_data || !s->out_bytes)
+    if (!s->env.alloc || !s->state || !s->input || !s->in || !s->out_data || !s->out_bytes)
         status = hone_fail(err, HONE_E_NOMEM, "no memory for a session");
     if (status == HONE_OK)
         status = hone_pool_create(n_threads, &s->env.pool, err);
@@ -72,6 +75,7 @@ void hone_session_destroy(hone_session *s) {
         return;
     hone_frame_destroy(s->frame);
     hone_pool_destroy(s->env.pool);
+    hone_state_destroy(s->state);
     hone_alloc_destroy(s->env.alloc);
     free(s->input);
     free(s->in);
@@ -201,6 +205,7 @@ hone_status hone_session_run(hone_session *s, hone_error *err) {
     HONE_TRY(check_inputs(s, err));
     s->has_run = false;
     HONE_TRY(hone_frame_run(s->frame, s->in, s->out_data, s->out_bytes, err));
+    HONE_TRY(hone_state_take(s->state, s->frame, s->in, err));
     s->has_run = true;
     return HONE_OK;
 }

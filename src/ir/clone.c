@@ -104,6 +104,7 @@ static bool clone_values(cloner *c) {
         copy->type = clone_type(a, &v->type, &ok);
         copy->constant = clone_tensor(a, v->constant, &ok);
         copy->initial = clone_tensor(a, v->initial, &ok);
+        copy->next = v->next;
         copy->outer = v->outer && c->outer ? mapped(c->outer, v->outer) : NULL;
         c->copy[i] = copy;
     }

@@ -49,6 +49,7 @@ struct hone_value {
     hone_type type;
     const hone_tensor *constant; /* contents when known before the run, else NULL */
     const hone_tensor *initial;  /* graph inputs: the default when the caller sets none */
+    int next; /* inputs of the root: n > 0: state, whose value for the next run is output n - 1 */
     const hone_value *outer;     /* in a subgraph: the captured value of the enclosing graph */
     hone_node *producer;         /* NULL for inputs and constants; kept by hone_graph_index */
     int n_uses;                  /* node inputs + graph outputs; kept by hone_graph_index */

@@ -19,6 +19,15 @@ const char *tfr_op_name(int code) {
     }
 }
 
+int tfr_called(tfr_flat *flat, const tfr_op *op, int *called) {
+    int n = op->code == TFL_IF || op->code == TFL_WHILE ? 2 : op->code == TFL_CALL_ONCE ? 1 : 0;
+    for (int i = 0; i < n; ++i)
+        called[i] = (int)tfr_i32(flat, op->options, i, 0);
+    if (op->code == TFL_STABLEHLO_COMPOSITE)
+        called[n++] = (int)tfr_i32(flat, op->options_2, COMPOSITE_SUBGRAPH, 0);
+    return n;
+}
+
 static const hone_dtype dtypes[] = {
     [TFL_F32] = HONE_DTYPE_F32,   [TFL_F16] = HONE_DTYPE_F16,
     [TFL_I32] = HONE_DTYPE_I32,   [TFL_U8] = HONE_DTYPE_U8,
@@ -172,6 +181,7 @@ static hone_status read_tensor(tfr_file *f, tfr_vector buffers, tfr_table t, int
         return hone_fail(f->flat.err, HONE_E_UNSUPPORTED, "tensor %s has unknown type %" PRId64,
                          x->name, type);
     x->dtype = dtypes[type];
+    x->has_rank = tfr_u8(&f->flat, t, TENSOR_HAS_RANK, 0) != 0;
     x->is_variable = tfr_u8(&f->flat, t, TENSOR_IS_VARIABLE, 0) != 0;
     if (tfr_sub(&f->flat, t, TENSOR_SPARSITY).at)
         return hone_fail(f->flat.err, HONE_E_UNSUPPORTED, "tensor %s is sparse: not supported",
@@ -195,7 +205,9 @@ static hone_status read_op(tfr_file *f, tfr_vector codes, tfr_table t, int n_ten
         op->custom = text(f, c, CODE_CUSTOM);
     op->in = indices(f, t, OPERATOR_INPUTS, -1, n_tensors, &op->n_in);
     op->out = indices(f, t, OPERATOR_OUTPUTS, -1, n_tensors, &op->n_out);
+    op->intermediates = indices(f, t, OPERATOR_INTERMEDIATES, -1, n_tensors, &op->n_intermediates);
     op->options = tfr_sub(&f->flat, t, OPERATOR_OPTIONS);
+    op->options_2 = tfr_sub(&f->flat, t, OPERATOR_OPTIONS_2);
     return f->flat.status;
 }
 

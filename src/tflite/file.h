@@ -25,6 +25,7 @@ typedef struct tfr_tensor {
     const void *data; /* of constants, else NULL; any alignment */
     tfr_quant quant;
     bool is_variable;
+    bool has_rank; /* false and rank 0: may be of any rank */
 } tfr_tensor;
 
 typedef struct tfr_op {
@@ -32,7 +33,9 @@ typedef struct tfr_op {
     const char *custom; /* name of a custom operator, else NULL */
     const int *in, *out; /* tensors; -1: omitted */
     int n_in, n_out;
-    tfr_table options; /* at 0: none */
+    tfr_table options, options_2; /* at 0: none */
+    const int *intermediates; /* tensors whose quantisation the operator uses */
+    int n_intermediates;
 } tfr_op;
 
 typedef struct tfr_graph {
@@ -68,6 +71,8 @@ bool tfr_is_file(const uint8_t *bytes, size_t n);
 /** The bytes must outlive what is read. */
 HONE_NODISCARD hone_status tfr_file_read(tfr_file *file, hone_arena *arena, const uint8_t *bytes,
                                          size_t n, hone_error *err);
+/** The subgraphs that an operator calls; at most two. */
+int tfr_called(tfr_flat *flat, const tfr_op *op, int *called);
 /** "CONV_2D"; "?" for a number that the schema does not have. */
 const char *tfr_op_name(int code);
 

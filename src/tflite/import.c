@@ -23,13 +23,14 @@ const tfr_rule tfr_rules[] = {
 #include "tflite/import.def"
 #undef RULE
 };
+const tfr_op tfr_no_op = {.code = -1};
 const int tfr_n_rules = sizeof tfr_rules / sizeof tfr_rules[0];
 
 bool hone_tflite_is_model(const uint8_t *bytes, size_t n) {
     return tfr_is_file(bytes, n);
 }
 
-static const tfr_rule *rule_of(int code) {
+const tfr_rule *tfr_rule_of(int code) {
     for (int i = 0; i < tfr_n_rules; ++i) {
         if (tfr_rules[i].code == code)
             return &tfr_rules[i];
@@ -48,24 +49,65 @@ static void list_name(char *list, size_t size, const char *name) {
         snprintf(list + len, size - len, "%s%s", len ? ", " : "", name);
 }
 
-static hone_status check_operators(const tfr_file *file, const tfr_graph *g, hone_error *err) {
-    char list[400] = "";
-    int n = 0;
+/* Subgraphs that operators of a reachable one call. */
+static void mark_called(const tfr_file *file, const tfr_graph *g, bool *reached) {
+    for (int i = 0; i < g->n_ops; ++i) {
+        tfr_flat flat = file->flat;
+        int called[2], n = tfr_called(&flat, &g->ops[i], called);
+        for (int k = 0; k < n; ++k) {
+            if (called[k] >= 0 && called[k] < file->n_graphs)
+                reached[called[k]] = true;
+        }
+    }
+}
+
+static bool mark_reached(const tfr_file *file, int root, bool *reached) {
+    bool *done = HONE_NEW_ARRAY(file->arena, bool, file->n_graphs + 1);
+    if (!done)
+        return false;
+    reached[root] = true;
+    for (bool is_new = true; is_new;) {
+        is_new = false;
+        for (int i = 0; i < file->n_graphs; ++i) {
+            if (!reached[i] || done[i])
+                continue;
+            done[i] = is_new = true;
+            mark_called(file, &file->graphs[i], reached);
+        }
+    }
+    return true;
+}
+
+static void list_missing(const tfr_graph *g, char *builtin, char *custom, size_t size) {
     for (int i = 0; i < g->n_ops; ++i) {
         const tfr_op *op = &g->ops[i];
-        if (rule_of(op->code))
+        if (tfr_rule_of(op->code))
             continue;
         char name[96];
-        if (op->custom)
-            snprintf(name, sizeof name, "CUSTOM %.60s", op->custom);
-        else
-            snprintf(name, sizeof name, "%s", tfr_op_name(op->code));
-        list_name(list, sizeof list, name);
-        ++n;
+        snprintf(name, sizeof name, "%.60s", op->custom ? op->custom : tfr_op_name(op->code));
+        list_name(op->custom ? custom : builtin, size, name);
     }
-    (void)file;
-    return n ? hone_fail(err, HONE_E_UNSUPPORTED, "operators that are not supported: %s", list)
-             : HONE_OK;
+}
+
+/* All that is missing, in all subgraphs that `root` leads to, in one message. */
+static hone_status check_operators(const tfr_file *file, int root, hone_error *err) {
+    char builtin[220] = "", custom[220] = "";
+    bool *reached = HONE_NEW_ARRAY(file->arena, bool, file->n_graphs + 1);
+    if (!reached || !mark_reached(file, root, reached))
+        return hone_fail(err, HONE_E_NOMEM, "out of memory");
+    for (int i = 0; i < file->n_graphs; ++i) {
+        if (reached[i])
+            list_missing(&file->graphs[i], builtin, custom, sizeof builtin);
+    }
+    if (custom[0])
+        return hone_fail(err, HONE_E_UNSUPPORTED,
+                         "custom operators have no definition that hone could read: %s%s%s; cut the "
+                         "model before them, or convert it again without custom operators "
+                         "(allow_custom_ops=False)",
+                         custom, builtin[0] ? "; and operators that are not supported: " : "", builtin);
+    return builtin[0] ? hone_fail(err, HONE_E_UNSUPPORTED, "operators that are not supported: %s",
+                                  builtin)
+                      : HONE_OK;
 }
 
 /* ---- names ------------------------------------------------------------------------------------ */
@@ -81,8 +123,9 @@ static int by_name(const void *a, const void *b) {
     return order ? order : (x->tensor > y->tensor) - (x->tensor < y->tensor);
 }
 
-/* Names of tensors, made unique; '#' is kept for values that only the import makes. */
-static bool make_names(tfr_import *im) {
+/* Names of tensors, made unique, and with a suffix those of subgraphs; '#' is kept for values that only the
+ * import makes. */
+static bool make_names(tfr_import *im, const char *suffix) {
     int n = im->sub->n_tensors;
     hone_arena *a = im->g->arena;
     named *sorted = HONE_NEW_ARRAY(a, named, n + 1);
@@ -96,8 +139,8 @@ static bool make_names(tfr_import *im) {
         const char *name = sorted[i].name;
         bool is_taken = name[0] == '\0' || strchr(name, '#') ||
                         (i > 0 && strcmp(name, sorted[i - 1].name) == 0);
-        char *own = is_taken ? hone_arena_printf(a, "%.200s;%d", name, sorted[i].tensor)
-                             : hone_arena_strdup(a, name, strlen(name));
+        char *own = is_taken ? hone_arena_printf(a, "%.200s;%d%s", name, sorted[i].tensor, suffix)
+                             : hone_arena_printf(a, "%s%s", name, suffix);
         if (!own)
             return false;
         for (char *c = own; *c; ++c)
@@ -107,9 +150,10 @@ static bool make_names(tfr_import *im) {
     return true;
 }
 
-static bool is_named(const tfr_import *im, const char *name) {
+bool tfr_is_named(const tfr_import *im, const char *name) {
     for (int i = 0; i < im->sub->n_tensors; ++i) {
-        if (strcmp(im->names[i], name) == 0)
+        bool is_handle = im->sub->tensors[i].dtype == HONE_DTYPE_NONE;
+        if (!is_handle && strcmp(im->names[i], name) == 0)
             return true;
     }
     return false;
@@ -118,7 +162,7 @@ static bool is_named(const tfr_import *im, const char *name) {
 /* Inputs and outputs are called as the signature calls them. */
 static void use_signature(tfr_import *im, const tfr_name *list, int n) {
     for (int i = 0; i < n && i < 1000; ++i) {
-        if (list[i].name[0] && !strchr(list[i].name, '#') && !is_named(im, list[i].name))
+        if (list[i].name[0] && !strchr(list[i].name, '#') && !tfr_is_named(im, list[i].name))
             im->names[list[i].tensor] = list[i].name;
     }
 }
@@ -156,31 +200,49 @@ static hone_status add_outputs(tfr_import *im) {
         tfr_op op = {.in = &im->sub->outputs[i], .n_in = 1};
         im->op = &op;
         hone_value *v = tfr_in_raw(im, 0);
-        if (v && (!v->producer || hone_graph_is_output(im->g, v)))
-            v = tfr_unary(im, "Identity", v);
+        tfr_add_output(im, v);
+        im->op = &tfr_no_op;
         HONE_TRY(im->status);
-        if (!HONE_PUSH(im->g->arena, im->g->outputs, im->g->n_outputs, im->g->cap_outputs, v))
-            return hone_fail(im->err, HONE_E_NOMEM, "out of memory");
     }
     return HONE_OK;
 }
 
-static hone_status import_graph(tfr_import *im, const tfr_signature *s) {
+bool tfr_import_begin(tfr_import *im, const char *suffix) {
     im->value = HONE_NEW_ARRAY(im->g->arena, hone_value *, im->sub->n_tensors + 1);
-    if (!im->value || !make_names(im))
-        return hone_fail(im->err, HONE_E_NOMEM, "out of memory");
+    im->resource = HONE_NEW_ARRAY(im->g->arena, int, im->sub->n_tensors + 1);
+    if (im->value && im->resource && make_names(im, suffix))
+        return true;
+    im->status = hone_fail(im->err, HONE_E_NOMEM, "out of memory");
+    return false;
+}
+
+void tfr_import_ops(tfr_import *im) {
+    for (int i = 0; i < im->sub->n_ops && im->status == HONE_OK; ++i) {
+        im->op = &im->sub->ops[i];
+        im->rule = tfr_rule_of(im->op->code);
+        im->rule->build(im);
+    }
+}
+
+static hone_status import_root(tfr_import *im, const tfr_signature *s) {
+    tfr_scope scope;
+    if (!tfr_import_begin(im, ""))
+        return im->status;
     if (s) {
         use_signature(im, s->inputs, s->n_inputs);
         use_signature(im, s->outputs, s->n_outputs);
     }
     HONE_TRY(add_inputs(im));
-    for (int i = 0; i < im->sub->n_ops; ++i) {
-        im->op = &im->sub->ops[i];
-        im->rule = rule_of(im->op->code);
-        im->rule->build(im);
-        HONE_TRY(im->status);
-    }
-    return add_outputs(im);
+    tfr_find_variables(im);
+    HONE_TRY(im->status);
+    if (!tfr_scope_begin(im, &scope, NULL, im->g))
+        return im->status;
+    im->scope = &scope;
+    tfr_import_ops(im);
+    HONE_TRY(im->status);
+    HONE_TRY(add_outputs(im));
+    tfr_finish_variables(im);
+    return im->status;
 }
 
 static hone_status import_file(const uint8_t *bytes, size_t n, hone_graph *g,
@@ -192,10 +254,17 @@ static hone_status import_file(const uint8_t *bytes, size_t n, hone_graph *g,
     if (description)
         *description = file->description;
     const tfr_signature *s = file->n_signatures ? &file->signatures[0] : NULL;
-    const tfr_graph *main_graph = &file->graphs[s ? s->graph : 0];
-    HONE_TRY(check_operators(file, main_graph, err));
-    tfr_import im = {.g = g, .file = file, .sub = main_graph, .err = err};
-    HONE_TRY(import_graph(&im, s));
+    int root = s ? s->graph : 0;
+    HONE_TRY(check_operators(file, root, err));
+    tfr_shared shared = {.n_vars = 0};
+    tfr_import im = {.g = g,
+                     .file = file,
+                     .shared = &shared,
+                     .sub = &file->graphs[root],
+                     .op = &tfr_no_op,
+                     .err = err};
+    shared.root = &im;
+    HONE_TRY(import_root(&im, s));
     if (hone_graph_index(g) != HONE_OK)
         return hone_fail(err, HONE_E_NOMEM, "out of memory");
     return HONE_OK;

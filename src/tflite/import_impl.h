@@ -13,6 +13,8 @@ typedef enum tfr_view {
     TFR_OWN,   /* the rule takes care of it */
 } tfr_view;
 
+enum { TFR_MAX_DEPTH = 12 }; /* subgraphs called by subgraphs */
+
 typedef struct tfr_import tfr_import;
 typedef struct tfr_rule {
     int code;
@@ -21,11 +23,41 @@ typedef struct tfr_rule {
     const char *onnx; /* the operator that it becomes, where the rule serves several */
 } tfr_rule;
 
+/* What one run leaves for the next: a resource variable, or a variable tensor of an operator. */
+typedef struct tfr_var {
+    const char *name;      /* of a resource; NULL: a tensor */
+    int graph, tensor;     /* the tensor; of resources one that shows type and shape, -1: none does */
+    const hone_tensor *initial; /* what CALL_ONCE's subgraph gives; NULL: zeros */
+    hone_value *input;     /* of the root graph, once something reads it */
+} tfr_var;
+
+/* Where operators are being put: the root graph, a branch of an If, the body of a Loop. */
+typedef struct tfr_scope tfr_scope;
+struct tfr_scope {
+    tfr_scope *outer; /* NULL: the root; variables that a branch does not have are captured from it */
+    hone_graph *g;
+    hone_value **var; /* current values by variable; NULL: not touched yet */
+    bool is_apart;    /* CALL_ONCE's: nothing comes from outside */
+};
+
+/* What the imports of all subgraphs of a file share. */
+typedef struct tfr_shared {
+    const tfr_import *root;
+    tfr_var *vars;
+    int n_vars;
+    int n_inlined; /* subgraphs so far, for names */
+} tfr_shared;
+
+/* One subgraph on its way into a graph. */
 struct tfr_import {
     hone_graph *g;
     const tfr_file *file;
+    tfr_shared *shared;
+    tfr_scope *scope;
+    int depth;           /* of subgraphs called by subgraphs */
     const tfr_graph *sub;
     hone_value **value;  /* by tensor; NULL: not made yet */
+    int *resource;       /* by tensor: 1 + the variable that it is a handle of; 0: none */
     const char **names;  /* by tensor; unique */
     const tfr_op *op;    /* the current one, and its rule */
     const tfr_rule *rule;
@@ -83,6 +115,40 @@ void tfr_out_raw(tfr_import *im, int k, hone_value *v);
 int64_t tfr_option_byte(tfr_import *im, int id, int64_t missing);
 int64_t tfr_option_i32(tfr_import *im, int id, int64_t missing);
 float tfr_option_f32(tfr_import *im, int id, float missing);
+
+/* import.c */
+/** Names, values and operators of im->sub; inputs must have their values already, or be set by `bind`. */
+void tfr_import_ops(tfr_import *im);
+/** The next output of im->g: v, or a copy where v is an output already or not an operator's. */
+void tfr_add_output(tfr_import *im, hone_value *v);
+bool tfr_is_named(const tfr_import *im, const char *name);
+/** Where no operator is at hand. */
+extern const tfr_op tfr_no_op;
+/** Room for values and names by tensor; false: out of memory, im->status is set. */
+bool tfr_import_begin(tfr_import *im, const char *suffix);
+const tfr_rule *tfr_rule_of(int code);
+
+/* import_state.c */
+/** All variables of a file. */
+void tfr_find_variables(tfr_import *root);
+/** A scope for g within `outer`. */
+bool tfr_scope_begin(tfr_import *im, tfr_scope *scope, tfr_scope *outer, hone_graph *g);
+/** Value v as graph g, a subgraph of the one that has it, sees it. */
+hone_value *tfr_capture(tfr_import *im, hone_graph *g, hone_value *v);
+/** The current value of a variable in a scope, and a new one. */
+hone_value *tfr_var_get(tfr_import *im, tfr_scope *scope, int var);
+void tfr_var_set(tfr_import *im, int var, hone_value *v);
+/** Input k is a variable tensor: the state that it holds now, as stored; and its new contents. */
+hone_value *tfr_state_in(tfr_import *im, int k);
+void tfr_state_out(tfr_import *im, int k, hone_value *v);
+/** Outputs for the variables that changed; those that never do become constants. */
+void tfr_finish_variables(tfr_import *root);
+/** Bits of the variables that a subgraph and those that it calls may touch; `handles` by its inputs. */
+void tfr_touched(tfr_import *im, int graph, const int *handles, int n, bool *touched, int depth);
+/** A copy in the graph's arena; NULL: out of memory. */
+const hone_tensor *tfr_adopt(tfr_import *im, const hone_tensor *t);
+/** Type of a variable: that of its first value, or of its tensor. */
+bool tfr_var_type(tfr_import *im, int var, hone_type *type);
 
 /* import_quant.c */
 /** v as floats, where tensor t has a quantisation. */

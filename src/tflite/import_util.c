@@ -293,6 +293,15 @@ void tfr_out_raw(tfr_import *im, int k, hone_value *v) {
     im->value[t] = v;
 }
 
+void tfr_add_output(tfr_import *im, hone_value *v) {
+    if (v && (!v->producer || hone_graph_is_output(im->g, v)))
+        v = tfr_unary(im, "Identity", v);
+    if (im->status != HONE_OK || !v)
+        return;
+    if (!HONE_PUSH(im->g->arena, im->g->outputs, im->g->n_outputs, im->g->cap_outputs, v))
+        no_memory(im);
+}
+
 void tfr_out(tfr_import *im, int k, hone_value *v) {
     const tfr_tensor *t = tfr_out_tensor(im, k), *x = tfr_in_tensor(im, 0);
     if (im->rule->view == TFR_FLOAT && tfr_is_quantised(t))

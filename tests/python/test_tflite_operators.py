@@ -125,8 +125,8 @@ for op in ("REDUCE_MAX", "REDUCE_MIN"):
 case("ARG_MAX", [[3, 20]], [3], [[1]], "ArgMaxOptions", types=(F32, I8), kind=I32, outputType=I32)
 case("CUMSUM", [[3, 20]], [3, 20], [1], "CumsumOptions", types=(F32, I32), reverse=True)
 # The reference kernel leaves out the window's last element.
-case("LOCAL_RESPONSE_NORMALIZATION", [[1, 3, 3, 9]], [1, 3, 3, 9], options="LocalResponseNormalizationOptions",
-     types=FLOAT, radius=2, bias=1.0, alpha=0.3, beta=0.7, resolver=OPTIMISED)
+case("LOCAL_RESPONSE_NORMALIZATION", [[1, 3, 3, 9]], [1, 3, 3, 9], types=FLOAT, resolver=OPTIMISED,
+     options="LocalResponseNormalizationOptions", radius=2, bias=1.0, alpha=0.3, beta=0.7)
 case("L2_NORMALIZATION", [[3, 20]], [3, 20], options="L2NormOptions", types=FLOAT)
 for op in ("AVERAGE_POOL_2D", "MAX_POOL_2D"):
     pool = {"strideW": 2, "strideH": 2, "filterWidth": 3, "filterHeight": 3, "same": True}
