@@ -8,7 +8,13 @@ enum { LINE_BYTES = 64, HUGE_BYTES = 2 << 20 };
 
 void *hone_pages_map(size_t bytes) {
     void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    return p == MAP_FAILED ? NULL : p;
+    if (p == MAP_FAILED)
+        return NULL;
+#ifdef MADV_HUGEPAGE
+    if (bytes >= HUGE_BYTES)
+        (void)madvise(p, bytes, MADV_HUGEPAGE);
+#endif
+    return p;
 }
 
 void hone_pages_unmap(void *p, size_t bytes) {

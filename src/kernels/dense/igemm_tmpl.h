@@ -161,6 +161,28 @@ static void ig_point_merged(const hone_conv *p, const float *x, const float *zer
     }
 }
 
+/* Whether no window of the tile of mr pixels from `at` on meets the padding, and all lie in one row
+ * of the output: then pointers differ by a step. */
+static bool ig_is_inner(const hone_conv *p, const ig_shape *s, ig_pixel at, int64_t mr) {
+    int64_t x0 = at.ox * p->sw - p->pl, y0 = at.oy * p->sh - p->pt;
+    return at.ox + mr <= p->ow && x0 >= 0 && y0 >= 0 && y0 + (p->kh - 1) * p->dh < p->ih &&
+           x0 + (mr - 1) * p->sw + (p->kw - 1) * p->dw < p->iw &&
+           (!s->is_merged || (p->dw == 1 && p->ldx == p->ic));
+}
+
+static void ig_point_inner(const hone_conv *p, const ig_shape *s, const float *x, ig_pixel at,
+                           int64_t mr, const float **to) {
+    const int64_t x0 = at.ox * p->sw - p->pl, y0 = at.oy * p->sh - p->pt, step = p->sw * p->ldx;
+    const int64_t kw = s->is_merged ? 1 : p->kw;
+    for (int64_t ky = 0; ky < p->kh; ++ky) {
+        const float *row = x + (((at.in * p->ih + y0 + ky * p->dh) * p->iw) + x0) * p->ldx;
+        for (int64_t kx = 0; kx < kw; ++kx, row += p->dw * p->ldx) {
+            for (int64_t i = 0; i < mr; ++i)
+                *to++ = row + i * step;
+        }
+    }
+}
+
 /* Row pointers of the block [first, first + rows): tile after tile, [tap][row of tile]. */
 static void ig_rows(const hone_conv *p, const ig_shape *s, const float *x, int64_t first,
                     int64_t rows, int64_t tiles, const float **to, float *zero) {
@@ -175,6 +197,13 @@ static void ig_rows(const hone_conv *p, const ig_shape *s, const float *x, int64
     memset(zero, 0, (size_t)n_zeros * sizeof *zero);
     for (int64_t t = 0; t < tiles; ++t) {
         int64_t mr = rows * (t + 1) / tiles - rows * t / tiles;
+        if (ig_is_inner(p, s, at, mr)) {
+            ig_point_inner(p, s, x, at, mr, to);
+            at.ox += mr - 1;
+            ig_next(p, &at);
+            to += mr * s->taps;
+            continue;
+        }
         for (int64_t i = 0; i < mr; ++i, ig_next(p, &at)) {
             if (s->is_merged) {
                 ig_point_merged(p, x, zero, at, to + i, mr, room);
