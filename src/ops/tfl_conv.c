@@ -8,8 +8,6 @@
 #include "ops/conv_shape.h"
 #include "ops/tfl_quant.h"
 
-enum { BLOCK = 128 }; /* products of 16 and 9 bits that 32 bits hold for sure */
-
 /* ---- rescaling of sums ------------------------------------------------------------------------ */
 
 typedef struct requant {
@@ -88,18 +86,6 @@ static void emit(const requant *r, hone_tensor *y, int64_t at, int64_t row, int6
     ((float *)y->data)[at] = r->bias ? v + ((const float *)r->bias)[o] : v;
 }
 
-static int64_t dot(const int16_t *a, const int16_t *b, int64_t n) {
-    int64_t sum = 0;
-    for (int64_t i = 0; i < n; i += BLOCK) {
-        int64_t end = i + BLOCK < n ? i + BLOCK : n;
-        int32_t part = 0;
-        for (int64_t k = i; k < end; ++k)
-            part += (int32_t)a[k] * b[k];
-        sum += part;
-    }
-    return sum;
-}
-
 /* ---- the loops -------------------------------------------------------------------------------- */
 
 typedef struct conv_job {
@@ -135,9 +121,9 @@ static void conv_pixel(const conv_job *j, const int16_t *patch, int64_t image, i
         const int16_t *w = j->w + o * j->taps * c;
         int64_t sum = 0;
         if (j->group == 1)
-            sum = dot(patch, w, j->taps * c);
+            sum = tfl_dot(patch, w, j->taps * c);
         for (int64_t t = 0; j->group > 1 && t < j->taps; ++t)
-            sum += dot(patch + t * j->in_channels + o / per_group * c, w + t * c, c);
+            sum += tfl_dot(patch + t * j->in_channels + o / per_group * c, w + t * c, c);
         emit(&j->r, j->y, at + o, image, o, sum);
     }
 }
@@ -256,7 +242,7 @@ hone_status hone_ref_tfl_dense(hone_op_ctx *c) {
     for (int64_t i = 0; i < n_rows; ++i) {
         tfl_widen(&in, i * n, n, zero, row);
         for (int64_t o = 0; o < channels; ++o)
-            emit(&r, y, i * channels + o, i, o, dot(row, wide + o * n, n));
+            emit(&r, y, i * channels + o, i, o, tfl_dot(row, wide + o * n, n));
     }
     return HONE_OK;
 }

@@ -82,5 +82,11 @@ static inline int32_t tfl_shift_left(int32_t x, int n) {
 
 /** 1 / (1 + x) for x in [0, 1), both Q0.31. */
 int32_t tfl_reciprocal(int32_t x);
+/** The logistic function of a number in Q3.12, in Q0.15. */
+int16_t tfl_sigmoid16(int16_t x);
+/** tanh of a number with `bits` integer bits (0 to 6), in Q0.15. */
+int16_t tfl_tanh16(int16_t x, int bits);
+/** 1 / sqrt(x) for x >= 0 (0 counts as 1). */
+tfl_factor tfl_inverse_sqrt(int32_t x);
 
 #endif

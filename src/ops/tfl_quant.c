@@ -43,6 +43,19 @@ void tfl_widen(const hone_tensor *t, int64_t i, int64_t n, int32_t zero, int16_t
             out[k] = (int16_t)(hone_load_i64(t->dtype, t->data, i + k) - zero);
 }
 
+int64_t tfl_dot(const int16_t *a, const int16_t *b, int64_t n) {
+    enum { BLOCK = 128 }; /* products of 16 and 9 bits that 32 bits hold for sure */
+    int64_t sum = 0;
+    for (int64_t i = 0; i < n; i += BLOCK) {
+        int64_t end = i + BLOCK < n ? i + BLOCK : n;
+        int32_t part = 0;
+        for (int64_t k = i; k < end; ++k)
+            part += (int32_t)a[k] * b[k];
+        sum += part;
+    }
+    return sum;
+}
+
 hone_status tfl_check_type(hone_infer_ctx *c) {
     if (c->in[0].kind == HONE_KIND_TENSOR && hone_dtype_in(c->in[0].dtype, c->node->op->types))
         return HONE_OK;

@@ -40,6 +40,8 @@ static inline void tfl_store(hone_dtype d, void *data, int64_t i, int32_t v) {
     else
         ((int32_t *)data)[i] = v;
 }
+/** The sum of n products of numbers of 16 and of 9 bits. */
+int64_t tfl_dot(const int16_t *a, const int16_t *b, int64_t n);
 /** Rows of n > 0 floats as 8-bit numbers less their zero point, and the scale of each row. */
 void tfl_quantise_rows(const float *x, int64_t n_rows, int64_t n, bool is_symmetric, int16_t *out,
                        float *scale);

@@ -28,7 +28,7 @@ void tfr_fail(tfr_import *im, hone_status code, const char *format, ...) {
 /* ---- inputs ----------------------------------------------------------------------------------- */
 
 const tfr_tensor *tfr_in_tensor(const tfr_import *im, int k) {
-    int t = k < im->op->n_in ? im->op->in[k] : -1;
+    int t = k >= 0 && k < im->op->n_in ? im->op->in[k] : -1;
     return t < 0 ? NULL : &im->sub->tensors[t];
 }
 

@@ -40,13 +40,21 @@ class Model:
         self.tensors.append(t)
         return len(self.tensors) - 1
 
-    def op(self, code, inputs, outputs, options=None, **fields):
+    def variable(self, shape, kind=s.TensorType.FLOAT32, scale=None, zero=0):
+        """A tensor that keeps its contents from run to run."""
+        t = self.tensor(shape, kind, scale=scale, zero=zero)
+        self.tensors[t].isVariable = True
+        return t
+
+    def op(self, code, inputs, outputs, options=None, intermediates=None, **fields):
         c = s.OperatorCodeT()
         c.builtinCode, c.deprecatedBuiltinCode, c.version = code, min(code, 127), 1
         self.codes.append(c)
         o = s.OperatorT()
         o.opcodeIndex = len(self.codes) - 1
         o.inputs, o.outputs = np.array(inputs, np.int32), np.array(outputs, np.int32)
+        if intermediates is not None:
+            o.intermediates = np.array(intermediates, np.int32)
         if options:
             o.builtinOptions = getattr(s, options + "T")()
             o.builtinOptionsType = getattr(s.BuiltinOptions, options)
