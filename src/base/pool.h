@@ -1,4 +1,5 @@
-/* A small thread pool with static splitting: parallel loops over task indices.
+/* A small thread pool: parallel loops over task indices. Every thread begins with a run of
+ * neighbouring tasks; loops over the same data should number their tasks in the same order.
  *
  * Results must not depend on the number of threads: a task's work depends on its index only. */
 #ifndef HONE_BASE_POOL_H
