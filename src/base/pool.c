@@ -45,8 +45,8 @@ struct hone_pool {
     atomic_bool is_stopping;
     hone_task_fn fn;
     void *arg;
-    share *shares; /* n_threads */
-    int n_shares;  /* of the current loop */
+    share *shares;     /* n_threads */
+    int n_shares;      /* of the current loop */
     atomic_int n_busy; /* workers that have not finished the current loop */
     atomic_bool is_caller_waiting;
 };
