@@ -34,6 +34,16 @@ static void norm_between(int64_t groups, int64_t each, int64_t h, int64_t w) {
               "Transpose:transpose Conv:conv_f32 GroupNorm:group_norm_f32 Conv:conv_f32*", 1, y);
 }
 
+/* The middle of three axes; long columns are summed up in parts. */
+static void reduce(const char *op, int64_t outer, int64_t n, int64_t inner) {
+    gt b = gt_begin();
+    hone_value *x = gt_input(&b, HONE_DTYPE_F32, GT_DIMS(outer, n, inner));
+    hone_value *y = gt_node(&b, op, 2, x, gt_ints(&b, GT_DIMS(1)));
+    char want[64];
+    snprintf(want, sizeof want, "%s:reduce_f32", op);
+    gt_finish(&b, op, 1e-5, want, 1, y);
+}
+
 static void topk(int64_t rows, int64_t n, int64_t k, int64_t is_largest) {
     gt b = gt_begin();
     hone_value *x = gt_input(&b, HONE_DTYPE_F32, GT_DIMS(rows, n));
@@ -58,6 +68,14 @@ static void cast(int64_t n, hone_dtype d) {
 }
 
 int main(void) {
+    static const char *const reductions[] = {"ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin"};
+    for (int i = 0; i < 4; ++i) {
+        reduce(reductions[i], 1, 511, 33);
+        reduce(reductions[i], 1, 512, 33);
+        reduce(reductions[i], 3, 1001, 5);
+        reduce(reductions[i], 2, 600, 1);
+        reduce(reductions[i], 1, 49, 300);
+    }
     instance_norm(1, 1, 7);
     instance_norm(5, 9, 13);
     group_norm(3, 4, 5, 7);

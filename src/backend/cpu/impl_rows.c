@@ -1,4 +1,4 @@
-/* Softmax, layer normalisation, transposes and reductions on the vector kernels. */
+/* Softmax, normalisations and transposes on the vector kernels. */
 #include <string.h>
 
 #include "backend/cpu/impl.h"
@@ -221,95 +221,5 @@ hone_status hone_run_transpose(hone_op_ctx *c) {
     s.x = hone_in(c, 0)->data;
     s.y = hone_out(c, 0)->data;
     hone_parallel_range(c->pool, s.t.n_tasks, 1, transpose_range, &s);
-    return HONE_OK;
-}
-
-/* ---- reductions -------------------------------------------------------------------------------
- */
-
-typedef struct reduce_state {
-    hone_reduce_op op;
-    int64_t n, inner, outputs;
-    const hone_vec_kernels *kernels;
-    bool is_bf16;
-    const void *x;
-    void *y;
-} reduce_state;
-
-static const struct {
-    const char *name;
-    hone_reduce_op op;
-} reduce_rows[] = {
-    {"ReduceMean", HONE_REDUCE_MEAN},        {"ReduceSum", HONE_REDUCE_SUM},
-    {"ReduceMax", HONE_REDUCE_MAX},          {"ReduceMin", HONE_REDUCE_MIN},
-    {"GlobalAveragePool", HONE_REDUCE_MEAN},
-};
-
-/* The reduced axes as one run [first, last); false when they do not lie together. */
-static bool reduced_run(const hone_prepare_ctx *c, int *first, int *last) {
-    int rank = c->in[0].rank;
-    const hone_tensor *axes = c->n_in > 1 ? c->value[1] : NULL;
-    uint32_t set = 0;
-    if (strcmp(c->node->op_name, "GlobalAveragePool") == 0) {
-        *first = 2;
-        *last = rank;
-        return true;
-    }
-    if ((c->n_in > 1 && c->node->in[1] && !axes) ||
-        hone_attr_int(c->node, "noop_with_empty_axes", 0))
-        return false;
-    int64_t n = axes ? hone_tensor_count(axes) : 0;
-    for (int64_t i = 0; i < n; ++i) {
-        int64_t a = hone_load_i64(axes->dtype, axes->data, i);
-        set |= 1u << (a < 0 ? a + rank : a);
-    }
-    if (n == 0)
-        set = (1u << rank) - 1;
-    *first = 0;
-    *last = rank;
-    while (*first < rank && !(set >> *first & 1))
-        ++*first;
-    while (*last > *first && !(set >> (*last - 1) & 1))
-        --*last;
-    return set == (((1u << *last) - 1) & ~((1u << *first) - 1));
-}
-
-hone_status hone_prepare_reduce(hone_prepare_ctx *c, void **state) {
-    const hone_type *t = &c->in[0];
-    int first, last;
-    reduce_state *s = HONE_NEW(c->arena, reduce_state);
-    if (!s)
-        return hone_fail(c->err, HONE_E_NOMEM, "no memory for a kernel");
-    s->is_bf16 = hone_is_bf16(t);
-    HONE_REJECT_IF((!hone_is_f32(t) && !s->is_bf16) || t->rank == 0,
-                   "not an array of float32 or bfloat16");
-    HONE_REJECT_IF(!reduced_run(c, &first, &last), "the axes do not lie together");
-    for (size_t i = 0; i < sizeof reduce_rows / sizeof reduce_rows[0]; ++i) {
-        if (strcmp(reduce_rows[i].name, c->node->op_name) == 0)
-            s->op = reduce_rows[i].op;
-    }
-    s->n = hone_dims_count(t->dims, first, last);
-    s->inner = hone_dims_count(t->dims, last, t->rank);
-    s->outputs = hone_dims_count(t->dims, 0, first) * s->inner;
-    s->kernels = hone_vec();
-    HONE_REJECT_IF(s->n == 0, "nothing to reduce");
-    *state = s;
-    return HONE_OK;
-}
-
-static void reduce_range(void *arg, int64_t begin, int64_t end, int worker) {
-    (void)worker;
-    const reduce_state *s = arg;
-    if (s->is_bf16)
-        s->kernels->reduce_bf16(s->op, s->x, s->n, s->inner, s->y, begin, end);
-    else
-        s->kernels->reduce(s->op, s->x, s->n, s->inner, s->y, begin, end);
-}
-
-hone_status hone_run_reduce(hone_op_ctx *c) {
-    reduce_state s = *(const reduce_state *)c->state;
-    s.x = hone_in(c, 0)->data;
-    s.y = hone_out(c, 0)->data;
-    hone_parallel_range(c->pool, s.outputs, rows_for(s.n), reduce_range, &s);
     return HONE_OK;
 }
