@@ -60,6 +60,7 @@ typedef struct storer {
     bool *is_pinned;   /* by value id: must be FP32 */
     bool *is_wanted;   /* by value id: a node that a product comes after would take it as BF16 */
     bool *leads;       /* by value id: a product comes after it */
+    bool *is_added;    /* by value id: it is a residual, or an operand of a chain */
     hone_value **cast; /* by value id: the value in the other type */
     hone_node **nodes; /* the new list */
     int n_nodes, cap_nodes;
@@ -98,7 +99,7 @@ static bool is_attention(const hone_node *n) {
            (n->domain[0] == '\0' && strcmp(n->op_name, "Attention") == 0);
 }
 
-/* No kernel would run the node on BF16, or a slow reference only. */
+/* No kernel would run the node on BF16, or a slow reference only, or the result would suffer. */
 static bool is_refused(const storer *s, const hone_node *n) {
     const hone_conv_kernel *kernel;
     hone_conv p;
@@ -114,7 +115,9 @@ static bool is_refused(const storer *s, const hone_node *n) {
     }
     if (is_attention(n))
         return n->n_in > 4;
-    return false;
+    /* Where sums are normalised (BERT), what is added to the next sum is the normalised value: the
+     * rounding of each layer would stay in all that follow. */
+    return strstr(n->op_name, "Normalization") && s->is_added[n->out[0]->id];
 }
 
 static role role_of(const storer *s, const hone_node *n, int *n_data) {
@@ -171,6 +174,10 @@ static void look_back(storer *s) {
         int n_data;
         role r = role_of(s, n, &n_data);
         bool leads = is_product(n, r);
+        for (int k = 0; k < n->n_in; ++k) {
+            if (n->in[k] && (r == CHAIN || (r == PRODUCT && k == HONE_IN_RESIDUAL)))
+                s->is_added[n->in[k]->id] = true;
+        }
         for (int k = 0; k < n->n_attrs; ++k) {
             if (n->attrs[k].kind == HONE_ATTR_GRAPH)
                 pin_captures(s, n->attrs[k].g);
@@ -341,8 +348,9 @@ hone_status hone_cpu_store_bf16(hone_graph *g, const hone_lower_options *o, hone
                 .is_pinned = HONE_NEW_ARRAY(g->arena, bool, g->n_values),
                 .is_wanted = HONE_NEW_ARRAY(g->arena, bool, g->n_values),
                 .leads = HONE_NEW_ARRAY(g->arena, bool, g->n_values),
+                .is_added = HONE_NEW_ARRAY(g->arena, bool, g->n_values),
                 .cast = HONE_NEW_ARRAY(g->arena, hone_value *, g->n_values)};
-    if (!s.is_pinned || !s.is_wanted || !s.leads || !s.cast)
+    if (!s.is_pinned || !s.is_wanted || !s.leads || !s.is_added || !s.cast)
         return no_memory(&s);
     look_back(&s);
     int n = g->n_nodes;
