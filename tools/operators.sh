@@ -1,6 +1,10 @@
 #!/bin/sh
-# Write docs/operators.md from the tables of a built hone. usage: operators.sh [BUILD]
+# Write docs/operators.md and docs/tflite-operators.md from the tables of a built hone.
+# usage: operators.sh [BUILD]
 set -eu
 cd "$(dirname "$0")/.."
-"${1:-build}/tests/docs/print_operators" >docs/operators.md.new
-mv docs/operators.md.new docs/operators.md
+for page in operators tflite_operators; do
+  file=docs/$(echo "$page" | tr _ -).md
+  "${1:-build}/tests/docs/print_$page" >"$file.new"
+  mv "$file.new" "$file"
+done

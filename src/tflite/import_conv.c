@@ -163,6 +163,85 @@ void tfr_build_transpose_conv(tfr_import *im) {
     tfr_out(im, 0, tfr_to_nhwc(im, tfr_activate(im, y, activation)));
 }
 
+/* ---- three dimensions ------------------------------------------------------------------------- */
+
+enum { PADDING_3D, STRIDE_D, STRIDE_W, STRIDE_H, ACTIVATION_3D, DILATION_D, DILATION_W, DILATION_H };
+
+static const int64_t to_ncdhw[] = {0, 4, 1, 2, 3}, to_ndhwc[] = {0, 2, 3, 4, 1};
+/* [d, h, w, i, o] to [o, i, d, h, w]; that of transposed convolutions, [d, h, w, o, i], to [i, o, d, h, w]. */
+static const int64_t from_dhwio[] = {4, 3, 0, 1, 2};
+
+static bool read_window_3d(tfr_import *im, int64_t stride[3], int64_t dilation[3]) {
+    static const int strides[] = {STRIDE_D, STRIDE_H, STRIDE_W};
+    static const int dilations[] = {DILATION_D, DILATION_H, DILATION_W};
+    bool is_possible = true;
+    for (int d = 0; d < 3; ++d) {
+        stride[d] = tfr_option_i32(im, strides[d], 0);
+        dilation[d] = tfr_option_i32(im, dilations[d], 1);
+        is_possible = is_possible && stride[d] > 0 && dilation[d] > 0;
+    }
+    if (!is_possible)
+        tfr_fail(im, HONE_E_FORMAT, "strides or dilations below 1");
+    return is_possible;
+}
+
+static hone_value *finish_3d(tfr_import *im, hone_value *y) {
+    y = tfr_activate(im, y, tfr_option_byte(im, ACTIVATION_3D, 0));
+    return tfr_transpose(im, y, to_ndhwc, 5);
+}
+
+void tfr_build_conv_3d(tfr_import *im) {
+    int64_t stride[3], dilation[3];
+    if (!has_rank(im, 0, 5) || !has_rank(im, 1, 5) || !read_window_3d(im, stride, dilation))
+        return;
+    hone_value *in[3] = {tfr_transpose(im, tfr_in(im, 0), to_ncdhw, 5),
+                         tfr_transpose(im, tfr_in(im, 1), from_dhwio, 5), tfr_in(im, 2)};
+    hone_value *y = tfr_make(im, "Conv", in, in[2] ? 3 : 2);
+    tfr_ints(im, y, "strides", stride, 3);
+    tfr_ints(im, y, "dilations", dilation, 3);
+    if (tfr_option_byte(im, PADDING_3D, TFL_SAME) == TFL_SAME)
+        tfr_text_attr(im, y, "auto_pad", "SAME_UPPER");
+    tfr_out(im, 0, finish_3d(im, y));
+}
+
+/* Padding that gives the output's size along one dim; false: none does. */
+static bool fit_transposed(int64_t in, int64_t kernel, int64_t stride, int64_t dilation, int64_t out, bool is_same,
+                           int64_t *before, int64_t *after, int64_t *extra) {
+    if (in < 1 || kernel < 1 || out < 1 || stride > INT32_MAX || dilation > INT32_MAX)
+        return false;
+    int64_t full = (in - 1) * stride + (kernel - 1) * dilation + 1;
+    int64_t total = full > out ? full - out : 0;
+    *before = is_same ? total / 2 : 0;
+    *after = total - *before;
+    *extra = out > full ? out - full : 0;
+    return true;
+}
+
+/* Inputs: output shape, weights, x, bias. */
+void tfr_build_conv_3d_transpose(tfr_import *im) {
+    int64_t stride[3], dilation[3], shape[5], pads[6], extra[3];
+    if (!has_rank(im, 1, 5) || !has_rank(im, 2, 5) || !read_window_3d(im, stride, dilation))
+        return;
+    const tfr_tensor *w = tfr_in_tensor(im, 1), *x = tfr_in_tensor(im, 2);
+    bool is_same = tfr_option_byte(im, PADDING_3D, TFL_SAME) == TFL_SAME;
+    bool fits = tfr_in_ints(im, 0, shape, 5) == 5;
+    for (int d = 0; fits && d < 3; ++d)
+        fits = fit_transposed(x->dims[d + 1], w->dims[d], stride[d], dilation[d], shape[d + 1], is_same,
+                              &pads[d], &pads[d + 3], &extra[d]);
+    if (!fits) {
+        tfr_fail(im, HONE_E_UNSUPPORTED, "strides or sizes that are not known or possible");
+        return;
+    }
+    hone_value *in[3] = {tfr_transpose(im, tfr_in(im, 2), to_ncdhw, 5),
+                         tfr_transpose(im, tfr_in(im, 1), from_dhwio, 5), tfr_in(im, 3)};
+    hone_value *y = tfr_make(im, "ConvTranspose", in, in[2] ? 3 : 2);
+    tfr_ints(im, y, "strides", stride, 3);
+    tfr_ints(im, y, "dilations", dilation, 3);
+    tfr_ints(im, y, "pads", pads, 6);
+    tfr_ints(im, y, "output_padding", extra, 3);
+    tfr_out(im, 0, finish_3d(im, y));
+}
+
 /* The input as rows of the weights' length, unless its own rows have it and are to stay. */
 static hone_value *rows(tfr_import *im, hone_value *x, bool keeps_dims) {
     const tfr_tensor *t = tfr_in_tensor(im, 0), *w = tfr_in_tensor(im, 1);

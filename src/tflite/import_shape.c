@@ -245,23 +245,84 @@ void tfr_build_pad(tfr_import *im) {
     tfr_out(im, 0, tfr_make(im, "Pad", in, in[2] ? 3 : 2));
 }
 
+/* Rows of axis d in a new order, with `before` in front and `after` behind, mirrored at the edge, which is there
+ * twice. */
+static hone_value *mirror(tfr_import *im, hone_value *x, int d, int64_t n, int64_t before, int64_t after) {
+    if (before < 0 || after < 0 || before > n || after > n || n > INT32_MAX / 3) {
+        tfr_fail(im, HONE_E_UNSUPPORTED, "dim %d is not known, or smaller than its padding", d);
+        return NULL;
+    }
+    int64_t *list = HONE_NEW_ARRAY(im->g->arena, int64_t, before + n + after + 1);
+    if (!list) {
+        tfr_fail(im, HONE_E_NOMEM, "out of memory");
+        return NULL;
+    }
+    for (int64_t i = 0; i < before + n + after; ++i) {
+        int64_t at = i - before;
+        list[i] = at < 0 ? -1 - at : at >= n ? 2 * n - 1 - at : at;
+    }
+    hone_value *y = tfr_binary(im, "Gather", x, tfr_const_i64(im, list, (int)(before + n + after)));
+    tfr_int(im, y, "axis", d);
+    return y;
+}
+
 void tfr_build_mirror_pad(tfr_import *im) {
-    if (tfr_option_byte(im, 0, TFL_REFLECT) != TFL_REFLECT) {
-        tfr_fail(im, HONE_E_UNSUPPORTED, "symmetric padding is not supported");
+    const tfr_tensor *t = tfr_in_tensor(im, 0);
+    if (tfr_option_byte(im, 0, TFL_REFLECT) == TFL_REFLECT) {
+        hone_value *y = tfr_binary(im, "Pad", tfr_in(im, 0), constant_paddings(im, 1));
+        tfr_text_attr(im, y, "mode", "reflect");
+        tfr_out(im, 0, y);
         return;
     }
-    hone_value *y = tfr_binary(im, "Pad", tfr_in(im, 0), constant_paddings(im, 1));
-    tfr_text_attr(im, y, "mode", "reflect");
-    tfr_out(im, 0, y);
+    int64_t pads[2 * HONE_MAX_RANK];
+    int n = tfr_in_ints(im, 1, pads, 2 * HONE_MAX_RANK);
+    hone_value *x = tfr_in(im, 0);
+    for (int d = 0; t && d < t->rank && 2 * d + 1 < n; ++d) {
+        if (pads[2 * d] || pads[2 * d + 1])
+            x = mirror(im, x, d, t->dims[d], pads[2 * d], pads[2 * d + 1]);
+    }
+    tfr_out(im, 0, x);
+}
+
+/* With batch dims: the axis moves to stand behind them, and the dims that it passed move back. */
+static void gather_batches(tfr_import *im, int64_t axis, int64_t batch_dims) {
+    const tfr_tensor *x = tfr_in_tensor(im, 0), *at = tfr_in_tensor(im, 1);
+    int64_t perm[HONE_MAX_RANK], back[2 * HONE_MAX_RANK];
+    if (!x || !at || x->rank < 1)
+        return;
+    batch_dims += batch_dims < 0 ? at->rank : 0;
+    axis += axis < 0 ? x->rank : 0;
+    if (batch_dims < 0 || batch_dims > at->rank || axis < batch_dims || axis >= x->rank ||
+        x->rank + at->rank - batch_dims > HONE_MAX_RANK) {
+        tfr_fail(im, HONE_E_SHAPE, "axis and batch_dims do not fit");
+        return;
+    }
+    int b = (int)batch_dims, passed = (int)(axis - batch_dims), n_at = at->rank - b, n = 0;
+    for (int i = 0; i < x->rank; ++i)
+        perm[i] = i < b || i > axis ? i : i == b ? axis : i - 1;
+    hone_value *v = tfr_transpose(im, tfr_in(im, 0), perm, x->rank);
+    hone_value *indices = tfr_binary(im, "Unsqueeze", tfr_in_i64(im, 1), tfr_const_i64(im, (int64_t[]){-1}, 1));
+    v = tfr_binary(im, "GatherND", v, indices);
+    tfr_int(im, v, "batch_dims", b);
+    for (int i = 0; i < b; ++i)
+        back[n++] = i;
+    for (int i = 0; i < passed; ++i)
+        back[n++] = b + n_at + i;
+    for (int i = 0; i < n_at; ++i)
+        back[n++] = b + i;
+    for (int i = (int)axis + 1; i < x->rank; ++i)
+        back[n++] = i - 1 + n_at;
+    tfr_out(im, 0, tfr_transpose(im, v, back, n));
 }
 
 void tfr_build_gather(tfr_import *im) {
-    if (tfr_option_i32(im, 1, 0) != 0) {
-        tfr_fail(im, HONE_E_UNSUPPORTED, "batch_dims are not supported");
+    int64_t axis = tfr_option_i32(im, 0, 0), batch_dims = tfr_option_i32(im, 1, 0);
+    if (batch_dims != 0) {
+        gather_batches(im, axis, batch_dims);
         return;
     }
     hone_value *y = tfr_binary(im, "Gather", tfr_in(im, 0), tfr_in_i64(im, 1));
-    tfr_int(im, y, "axis", tfr_option_i32(im, 0, 0));
+    tfr_int(im, y, "axis", axis);
     tfr_out(im, 0, y);
 }
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "backend/cpu/impls.h"
+#include "docs_print.h"
 #include "ir/op.h"
 #include "onnx/adapt.h"
 
@@ -47,11 +48,6 @@ static const char intro[] =
     "float32 and\nthe cases that their prepare function accepts; everything else, and operators "
     "without one, run by the\nreference kernel. *hone.X*: the node is replaced by operator X of "
     "domain hone while lowering (MatMul\nand Gemm: when the weights are constant).\n\n";
-
-typedef struct text {
-    char *data;
-    size_t n;
-} text;
 
 static void print_types(FILE *f, uint32_t set) {
     const char *gap = "";
@@ -139,29 +135,6 @@ static void print_all(FILE *f) {
     free(ops);
 }
 
-static int is_same(const char *path, const text *want) {
-    FILE *f = fopen(path, "rb");
-    char *got = malloc(want->n + 1);
-    size_t n = f && got ? fread(got, 1, want->n + 1, f) : 0;
-    int same = n == want->n && memcmp(got, want->data, n) == 0;
-    if (f)
-        fclose(f);
-    free(got);
-    return same;
-}
-
 int main(int argc, char **argv) {
-    text t = {0};
-    FILE *f = open_memstream(&t.data, &t.n);
-    if (!f)
-        return 2;
-    print_all(f);
-    fclose(f);
-    int failed = argc > 1 && !is_same(argv[1], &t);
-    if (argc <= 1)
-        fwrite(t.data, 1, t.n, stdout);
-    if (failed)
-        printf("%s is out of date: run tools/operators.sh\n", argv[1]);
-    free(t.data);
-    return failed;
+    return docs_print(argc, argv, print_all, "tools/operators.sh");
 }

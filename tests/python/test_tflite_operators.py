@@ -208,6 +208,153 @@ def test_parts(kind):
     compare(m.bytes([x], ys + zs))
 
 
+def constant(m: Model, array: np.ndarray) -> int:
+    kinds = {np.float32: F32, np.int8: I8, np.int16: I16, np.int32: I32, np.int64: T.INT64, np.bool_: BOOL}
+    return m.tensor(array.shape, kinds[array.dtype.type], array)
+
+
+def f32(*values) -> np.ndarray:
+    return np.array(values, np.float32)
+
+
+def ramp(*shape) -> np.ndarray:
+    return np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+
+
+def i32(*values) -> np.ndarray:
+    return np.array(values, np.int32)
+
+
+BOXES = np.array([[0, 0, 1, 1], [0, 0.1, 1, 1.1], [0, -0.1, 1, 0.9], [0, 10, 1, 11], [0, 10.1, 1, 11.1],
+                  [0, 100, 1, 101]], np.float32)
+SCORES = f32(0.9, 0.75, 0.6, 0.95, 0.5, 0.3)
+I64, C64, U32 = T.INT64, T.COMPLEX64, T.UINT32
+
+#: operator; inputs: (shape, type) of one that is fed, or an array; outputs: (shape, type); options, fields
+MORE = [
+    ("EMBEDDING_LOOKUP", [i32(2, 0, 3), ([4, 5], F32)], [([3, 5], F32)], None, {}),
+    ("ONE_HOT", [i32([0, 3], [-1, 7]), i32(4)[0], f32(2)[0], f32(-1)[0]], [([2, 2, 4], F32)], "OneHotOptions",
+     {"axis": -1}),
+    ("ONE_HOT", [i32([0, 3], [-1, 7]), i32(4)[0], i32(2)[0], i32(-1)[0]], [([4, 2, 2], I32)], "OneHotOptions",
+     {"axis": 0}),
+    ("SPARSE_TO_DENSE", [i32([0, 1], [2, 3]), i32(3, 4), f32(5, 6), f32(0.5)[0]], [([3, 4], F32)],
+     "SparseToDenseOptions", {}),
+    ("SPARSE_TO_DENSE", [i32(0, 2), i32(4), f32(5)[0], f32(0.5)[0]], [([4], F32)],
+     "SparseToDenseOptions", {}),
+    ("SCATTER_ND", [i32([1], [3], [1]), ([3, 2], F32), i32(5, 2)], [([5, 2], F32)], "ScatterNdOptions", {}),
+    ("SCATTER_ND", [i32([1], [3], [1]), ([3, 2], I32), i32(5, 2)], [([5, 2], I32)], "ScatterNdOptions", {}),
+    ("WHERE", [([3, 4], BOOL)], [([0, 2], I64)], "WhereOptions", {}),
+    ("UNIQUE", [i32(3, 1, 3, 7, 1)], [([0], I32), ([5], I32)], "UniqueOptions", {"idxOutType": I32}),
+    ("REVERSE_SEQUENCE", [([2, 4, 3], F32), i32(2, 4)], [([2, 4, 3], F32)], "ReverseSequenceOptions",
+     {"seqDim": 1, "batchDim": 0}),
+    ("REVERSE_SEQUENCE", [([4, 3, 2], F32), i32(2, 4)], [([4, 3, 2], F32)], "ReverseSequenceOptions",
+     {"seqDim": 0, "batchDim": 2}),
+    ("SEGMENT_SUM", [([5, 3], F32), i32(0, 0, 1, 2, 2)], [([3, 3], F32)], "SegmentSumOptions", {}),
+    *[(f"UNSORTED_SEGMENT_{op.upper()}", [([5, 3], F32), i32(2, 0, 2, -1, 0), i32(4)[0]], [([4, 3], F32)],
+       f"UnsortedSegment{op}Options", {}) for op in ("Sum", "Prod", "Max", "Min")],
+    ("UNSORTED_SEGMENT_MAX", [([2, 2, 3], I32), i32([2, 0], [2, 1]), i32(4)[0]], [([4, 3], I32)],
+     "UnsortedSegmentMaxOptions", {}),
+    ("MATRIX_DIAG", [([2, 3], F32)], [([2, 3, 3], F32)], "MatrixDiagOptions", {}),
+    *[("MATRIX_SET_DIAG", [([2, a, b], F32), ([2, 3], F32)], [([2, a, b], F32)], "MatrixSetDiagOptions", {})
+      for a, b in ((3, 3), (3, 5), (5, 3))],
+    ("NON_MAX_SUPPRESSION_V4", [BOXES, SCORES, i32(5)[0], f32(0.5)[0], f32(0.4)[0]], [([5], I32), ([], I32)],
+     "NonMaxSuppressionV4Options", {}),
+    ("NON_MAX_SUPPRESSION_V5", [BOXES, SCORES, i32(5)[0], f32(0.5)[0], f32(0.4)[0], f32(0)[0]],
+     [([5], I32), ([5], F32), ([], I32)], "NonMaxSuppressionV5Options", {}),
+    ("DYNAMIC_UPDATE_SLICE", [([4, 5, 2], F32), ([2, 1, 2], F32), i32(1, 3, 0)], [([4, 5, 2], F32)],
+     "DynamicUpdateSliceOptions", {}),
+    ("DYNAMIC_UPDATE_SLICE", [([4, 5], I32), ([2, 3], I32), i32(3, -1)], [([4, 5], I32)],
+     "DynamicUpdateSliceOptions", {}),
+    ("RANK", [([4, 5, 2], F32)], [([], I32)], "RankOptions", {}),
+    ("BROADCAST_ARGS", [i32(3, 1), i32(2, 1, 4)], [([3], I32)], None, {}),
+    ("ATAN2", [([3, 50], F32), ([3, 50], F32)], [([3, 50], F32)], None, {}),
+    ("ATAN2", [f32(0, 1, -1, 0, 2), f32(-1, 0, 0, 1, -2)], [([5], F32)], None, {}),
+    ("RIGHT_SHIFT", [([3, 4], I32), i32([1, 2, 0, 5])], [([3, 4], I32)], "RightShiftOptions", {}),
+    ("RIGHT_SHIFT", [([3, 4], I8), np.array([[1, 2, 0, 5]], np.int8)], [([3, 4], I8)],
+     "RightShiftOptions", {}),
+    ("BITWISE_XOR", [([3, 4], I32), ([3, 4], I32)], [([3, 4], I32)], "BitwiseXorOptions", {}),
+    ("BITCAST", [([3, 4], F32)], [([3, 4], I32)], "BitcastOptions", {}),
+    ("BUCKETIZE", [([3, 40], F32)], [([3, 40], I32)],
+     "BucketizeOptions", {"boundaries": [-2.0, 0.0, 0.5, 3.0]}),
+    ("BUCKETIZE", [([3, 4], I32)], [([3, 4], I32)], "BucketizeOptions", {"boundaries": [-20.0, 0.0, 5.0]}),
+    ("FAKE_QUANT", [([3, 40], F32)], [([3, 40], F32)], "FakeQuantOptions",
+     {"min": -1.1, "max": 2.3, "numBits": 4}),
+    *[("MIRROR_PAD", [([3, 4], F32), i32([2, 1], [0, 2])], [([6, 6], F32)],
+       "MirrorPadOptions", {"mode": mode})
+      for mode in (0, 1)],
+    ("MIRROR_PAD", [([3, 4], F32), i32([3, 0], [0, 4])], [([6, 8], F32)], "MirrorPadOptions", {"mode": 1}),
+    ("GATHER", [([2, 4, 3], F32), i32([0, 3], [2, 1])], [([2, 2, 3], F32)], "GatherOptions",
+     {"axis": 1, "batchDims": 1}),
+    ("GATHER", [([2, 3, 4], F32), i32([0, 3, 1], [2, 1, 0])], [([2, 3, 3], F32)], "GatherOptions",
+     {"axis": 2, "batchDims": 1}),
+    ("CONV_3D", [([1, 4, 5, 6, 2], F32), ramp(3, 2, 2, 2, 3), f32(1, 2, 3)], [([1, 2, 3, 3, 3], F32)],
+     "Conv3DOptions", {"padding": 0, "strideD": 2, "strideW": 2, "strideH": 2, "fusedActivationFunction": 1}),
+    ("CONV_3D", [([1, 4, 5, 6, 2], F32), np.ones((3, 2, 2, 2, 3), np.float32)], [([1, 2, 4, 5, 3], F32)],
+     "Conv3DOptions", {"padding": 1, "strideD": 1, "strideW": 1, "strideH": 1}),
+    *[("CONV_3D_TRANSPOSE", [i32(1, *size, 3), ramp(3, 3, 2, 3, 2),
+                             ([1, 2, 3, 2, 2], F32)], [([1, *size, 3], F32)], "Conv3DOptions",
+       {"padding": padding, "strideD": 2, "strideW": 2, "strideH": 1}) for padding, size in
+      ((0, (4, 3, 4)), (1, (5, 5, 4)))],
+    ("STABLEHLO_ADD", [([3, 4], F32), ([3, 4], F32)], [([3, 4], F32)], None, {}),
+    ("STABLEHLO_MULTIPLY", [([3, 4], F32), ([3, 4], F32)], [([3, 4], F32)], None, {}),
+    ("STABLEHLO_MAXIMUM", [([3, 4], F32), ([3, 4], F32)], [([3, 4], F32)], None, {}),
+    ("STABLEHLO_MINIMUM", [([3, 4], I32), ([3, 4], I32)], [([3, 4], I32)], None, {}),
+]
+
+
+@pytest.mark.parametrize("op,inputs,outputs,options,fields", MORE,
+                         ids=[f"{m[0]}-{i}" for i, m in enumerate(MORE)])
+def test_more(op, inputs, outputs, options, fields):
+    m, fed, tensors = Model(), [], []
+    for x in inputs:
+        tensors.append(constant(m, x) if isinstance(x, (np.ndarray, np.generic)) else m.tensor(*x))
+        if isinstance(x, tuple):
+            fed.append(tensors[-1])
+    ys = [m.tensor(*y) for y in outputs]
+    m.op(getattr(B, op), tensors, ys, options, **fields)
+    if not fed:  # LiteRT wants one
+        x = m.tensor([1])
+        y = m.tensor([1])
+        m.op(B.ABS, [x], [y])
+        fed, ys = [x], [*ys, y]
+    # LiteRT has no reference kernel of SEGMENT_SUM.
+    compare(m.bytes(fed, ys), resolver=OPTIMISED if op == "SEGMENT_SUM" else REFERENCE)
+
+
+@pytest.mark.parametrize("shape,size", [([4, 8], [4, 8]), ([2, 5, 6], [8, 4])])
+def test_fourier_transform(shape, size):
+    """Complex numbers in between: they are pairs of floats in the graph."""
+    m = Model()
+    half = [*shape[:-2], size[0], size[1] // 2 + 1]
+    x, z = m.tensor(shape), m.tensor(half, C64)
+    ys = [m.tensor(half) for _ in range(3)]
+    m.op(B.RFFT2D, [x, ints(m, size)], [z], "Rfft2dOptions")
+    for op, y in zip((B.REAL, B.IMAG, B.COMPLEX_ABS), ys):
+        m.op(op, [z], [y])
+    compare(m.bytes([x], ys))
+
+
+@pytest.mark.parametrize("op", ["RANDOM_UNIFORM", "RANDOM_STANDARD_NORMAL"])
+def test_random(op):
+    m = Model()
+    y = m.tensor([1000])
+    m.op(getattr(B, op), [ints(m, [1000])], [y], "RandomOptions")
+    (v,) = hone.InferenceSession(m.bytes([], [y])).run(None, {})
+    mean, deviation = (0.5, 12**-0.5) if op == "RANDOM_UNIFORM" else (0, 1)
+    assert abs(v.mean() - mean) < 0.15 and abs(v.std() - deviation) < 0.1
+
+
+def test_custom_operators_are_listed():
+    m = Model()
+    x, y, z = (m.tensor([1, 3]) for _ in range(3))
+    for name, a, b in (("Mfcc", x, y), ("TFLite_Detection_PostProcess", y, z)):
+        m.op(B.CUSTOM, [a], [b])
+        m.codes[-1].customCode = name
+    m.op(B.HASHTABLE_SIZE, [z], [m.tensor([1])], "HashtableSizeOptions")
+    with pytest.raises(hone.HoneError, match=r"Mfcc, TFLite_Detection_PostProcess.*HASHTABLE_SIZE"):
+        hone.InferenceSession(m.bytes([x], [z]))
+
+
 def test_networks():
     for data in (layers(False), moves(False), moves(True), space()):
         compare(data)

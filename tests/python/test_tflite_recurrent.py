@@ -172,11 +172,7 @@ def test_bidirectional_lstm(kind: str, merged: bool, aux: str | None) -> None:
     ys = [m.tensor([time, batch, width]) for _ in range(1 if merged else 2)]
     m.op(B.BIDIRECTIONAL_SEQUENCE_LSTM, inputs, ys, "BidirectionalSequenceLSTMOptions",
          fusedActivationFunction=TANH, mergeOutputs=merged, timeMajor=True)
-    if aux:
-        data = twice_fed(m, x, second[0], ys)
-    else:
-        data = m.bytes([x], ys)
-    compare(data, limit_of(kind))
+    compare(twice_fed(m, x, second[0], ys) if aux else m.bytes([x], ys), limit_of(kind))
 
 
 def twice_fed(m: Layer, x: int, second: int, ys: list[int]) -> bytes:
