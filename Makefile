@@ -49,7 +49,7 @@ bench: all
 	@test -x $(PYTHON) || python3 -m venv $(VENV)
 	@$(PYTHON) -m pip install -q -r requirements-test.txt -r requirements-models.txt \
 		-r requirements-bench.txt
-	@$(PYTHON) bench/export_standard.py $(BUILD)/standard $(BENCH_MODELS)
+	@$(PYTHON) bench/export_standard.py $(BUILD)/standard $(BENCH_MODELS) --convert $(BUILD)/hone
 	@mkdir -p $(BENCH_DIR)
 	@HONE_LIBRARY=$(CURDIR)/$(BUILD)/libhone.so PYTHONPATH=python $(PYTHON) -m hone compare \
 		$$($(PYTHON) bench/export_standard.py $(BUILD)/standard $(BENCH_MODELS) --list) \

@@ -6,9 +6,9 @@ torch-compile); NAME.inputs.json, which says what valid inputs are. Weights are 
 with batch norms calibrated as tests/models/export_models.py does, so that nothing vanishes,
 overflows or becomes denormal. Batch is a dynamic dim wherever the network allows one. Two models
 are not random: silero-vad and UltraFace, from the folder of shared models (HONE_SHARED, by default
-../shared). What is there already is kept.
+../shared). With --convert, NAME.tflite is made by hone where it can be. What is there already is kept.
 
-usage: export_standard.py FOLDER [NAME ...] [--int8 | --list]
+usage: export_standard.py FOLDER [NAME ...] [--int8] [--convert build/hone] | --list
 needs: requirements-models.txt; no network
 """
 
@@ -300,6 +300,17 @@ def write_int8(path: pathlib.Path, inputs: dict[str, Spec]) -> None:
     prepared.unlink()
 
 
+def convert(program: pathlib.Path, path: pathlib.Path, inputs: dict[str, Spec]) -> None:
+    """NAME.tflite for a batch of one. What cannot be written is told, and left out."""
+    command = [str(program), "convert", str(path), "-o", str(path.with_suffix(".tflite"))]
+    for name, spec in inputs.items():
+        dims = [1 if d == "batch" else d for d in spec["shape"]]
+        command += ["--shape", f"{name}={'x'.join(map(str, dims))}"] if dims else []
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        print(f"{path.stem}: no .tflite: {done.stderr.splitlines()[0]}", flush=True)
+
+
 def write(name: str, folder: pathlib.Path, with_int8: bool) -> str:
     """Write one model. Returns what kept it from being written, or ""."""
     model = MODELS[name]
@@ -329,6 +340,7 @@ def main() -> int:
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--int8", action="store_true", help="write NAME.int8.onnx too")
+    parser.add_argument("--convert", type=pathlib.Path, metavar="HONE", help="write NAME.tflite too")
     parser.add_argument("--list", action="store_true", help="write nothing; print the files")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_intermixed_args()
@@ -354,6 +366,9 @@ def main() -> int:
         last = (done.stderr.strip().splitlines() or [""])[-1]
         print(f"{name}: {'failed: ' + last if done.returncode else 'ok'}", flush=True)
         failed += [name] if done.returncode else []
+        path = args.folder / f"{name}.onnx"
+        if args.convert and path.exists() and not path.with_suffix(".tflite").exists():
+            convert(args.convert, path, MODELS[name].inputs)
     return int(bool(failed))
 
 

@@ -3,8 +3,9 @@
 Dynamic dims get several sizes; an engine with the first of them fixed is compared too, as it may take
 other kernels. An output passes when |hone - ort| <= ATOL * max|ort| + RTOL * |ort| everywhere; integers
 and booleans must be equal. BF16 engines (--precision bf16) are held to BF16_ATOL * max|ort|, which
-networks of fifty layers come near and which unrelated answers exceed by far. With HONE_SHARED (default ../shared) the models
-there are compared too, and the voice detector runs over a whole recording with its state carried.
+networks of fifty layers come near and which unrelated answers exceed by far. With HONE_SHARED (default
+../shared) the models there are compared too, and the voice detector runs over a whole recording with its
+state carried.
 
 usage: compare_ort.py [FOLDER ...] [--threads N] [--optimize 0|1|2] [--precision fp32|bf16]
 Exits with 1 when anything differs.

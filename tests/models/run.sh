@@ -11,4 +11,5 @@ export HONE_LIBRARY="$PWD/$build/libhone.so" PYTHONPATH="$PWD/python"
 [ $# -gt 0 ] || set -- squeezenet1_1 mobilenet_v2 shufflenet_v2 unet bilstm distilbert
 "$python" -W ignore tests/models/export_models.py "$build/models" "$@"
 "$python" -W ignore tests/models/compare_ort.py "$build/models"
+"$python" -W ignore tests/models/compare_ort.py "$build/models" --precision bf16
 "$python" -W ignore -m pytest -q -p no:cacheprovider tests/export/test_failures.py

@@ -119,9 +119,10 @@ def test_the_majority_is_the_anchor_and_ours_is_never_preferred():
 
 def test_outputs_are_ordered_by_shape():
     a, b = np.zeros((1, 4)), np.ones((1, 2))
-    assert agreement.in_order_of([b, a], [a, b])[0] is a
+    assert agreement.in_order_of("litert", [b, a], [a, b])[0] is a
+    assert agreement.in_order_of("ort", [b, a], [a, b])[0] is b
     twice = [np.ones((1, 4)), np.zeros((1, 4))]
-    assert agreement.in_order_of(twice, [a, a]) is twice
+    assert agreement.in_order_of("litert", twice, [a, a]) is twice
 
 
 # ---- cases ----------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 from . import arrays
-from .agreement import Outputs, difference
+from .agreement import Outputs, difference, in_order_of
 from .cases import Case
 from .results import Accuracy, Document
 
@@ -45,6 +45,6 @@ def record(
         a for a in document.accuracy if (a.model, a.precision) != (case.name, precision)
     ]
     for framework, got in outputs.items():
-        error = difference(got, wanted)
+        error = difference(in_order_of(framework, got, wanted), wanted)
         known = (error.largest, error.mean) if math.isfinite(error.largest) else (None, None)
         document.accuracy.append(Accuracy(case.name, case.title, framework, precision, *known))

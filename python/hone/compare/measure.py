@@ -21,9 +21,6 @@ from .statistics import fastest, ratios, spread
 #: Loading PyTorch takes seconds: once is enough.
 SLOW_TO_LOAD = ("torch", "torch-compile")
 
-#: Converters to their formats may order outputs anew.
-UNORDERED = ("litert",)
-
 Report = Callable[[float, str], None]  #: progress: fraction, what
 
 
@@ -132,8 +129,7 @@ def _check(contenders: dict[str, Contender], anchor: Anchor | None, result: Resu
     result.anchor, want = anchor
     for name, found in outputs.items():
         outcome = contenders[name].outcome
-        got = in_order_of(found, want) if name in UNORDERED else found
-        outcome.error = difference(got, want).largest
+        outcome.error = difference(in_order_of(name, found, want), want).largest
         if not outcome.error <= tolerance:
             outcome.status = "wrong"
             outcome.reason = (

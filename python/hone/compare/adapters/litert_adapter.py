@@ -43,6 +43,7 @@ class LiteRtAdapter(Adapter):
             self.interpreter.set_tensor(detail["index"], np.ascontiguousarray(fitting))
 
     def run(self) -> None:
+        self.interpreter.reset_all_variables()  # every run is a sequence of its own
         self.interpreter.invoke()
 
     def outputs(self) -> list[np.ndarray]:
