@@ -40,6 +40,14 @@ static int32_t div_one(const binary_job *j, int32_t a, int32_t b) {
     return (int32_t)tfl_clamp((int64_t)q + j->y.zero, j->low, j->high);
 }
 
+/* scale_a is of inputs from 0 on, scale_y of their product with the slope. */
+static int32_t prelu_one(const binary_job *j, int32_t a, int32_t b) {
+    int32_t x = a - j->a.zero;
+    int64_t v = x >= 0 ? tfl_scale(x, j->scale_a)
+                       : tfl_scale(tfl_wrap((int64_t)x * (b - j->b.zero)), j->scale_y);
+    return (int32_t)tfl_clamp(v + j->y.zero, j->low, j->high);
+}
+
 /* Steps of an input along each of the output's dims, 0 where it is repeated. */
 static void steps_of(const hone_tensor *x, const hone_tensor *y, int64_t *step) {
     int64_t size = 1;
@@ -109,6 +117,14 @@ hone_status hone_ref_tfl_mul(hone_op_ctx *c) {
     /* The product of the scales is a float in LiteRT. */
     j.scale_y = tfl_factor_of((double)((float)j.a.scale * (float)j.b.scale / (float)j.y.scale));
     walk(&j, hone_in(c, 0), hone_in(c, 1), hone_out(c, 0), mul_one);
+    return HONE_OK;
+}
+
+hone_status hone_ref_tfl_prelu(hone_op_ctx *c) {
+    binary_job j = job_of(c);
+    j.scale_a = tfl_factor_of((double)((float)j.a.scale / (float)j.y.scale));
+    j.scale_y = tfl_factor_of((double)((float)j.a.scale * (float)j.b.scale / (float)j.y.scale));
+    walk(&j, hone_in(c, 0), hone_in(c, 1), hone_out(c, 0), prelu_one);
     return HONE_OK;
 }
 

@@ -1,4 +1,4 @@
-/* Convolution, depthwise convolution and fully connected layers on integers (hybrid: on floats that
+/* Convolution, its transpose, depthwise convolution and fully connected layers on integers (hybrid: on floats that
  * are quantised first): input [n, h, w, c]. Weights
  * [o, kh, kw, c / group], for depthwise [1, kh, kw, c * multiplier], for fully connected [o, c].
  * Sums are exact: 16-bit products in 32-bit blocks, blocks in 64 bits. */
@@ -247,6 +247,71 @@ hone_status hone_ref_tfl_dense(hone_op_ctx *c) {
     return HONE_OK;
 }
 
+/* ---- transposed convolution ------------------------------------------------------------------- */
+
+typedef struct transpose_job {
+    const hone_tensor *w;
+    hone_tensor *y;
+    const int16_t *x, *wide; /* less their zero points */
+    int64_t in[2], channels; /* of the input */
+    int64_t stride[2], pad[2];
+    requant r;
+} transpose_job;
+
+/* Position of the input that tap k of the window meets at output o, or -1. */
+static int64_t met(const transpose_job *j, int d, int64_t o, int64_t k) {
+    int64_t at = o + j->pad[d] - k;
+    return at < 0 || at % j->stride[d] || at / j->stride[d] >= j->in[d] ? -1 : at / j->stride[d];
+}
+
+/* A task is a row of the output. */
+static void transpose_row(void *arg, int64_t row, int worker) {
+    const transpose_job *j = arg;
+    int64_t height = j->y->dims[1], width = j->y->dims[2], outputs = j->y->dims[3];
+    int64_t image = row / height, oy = row % height;
+    (void)worker;
+    for (int64_t i = 0; i < width * outputs; ++i) {
+        int64_t ox = i / outputs, o = i % outputs, sum = 0;
+        for (int64_t ky = 0; ky < j->w->dims[1]; ++ky) {
+            int64_t iy = met(j, 0, oy, ky);
+            for (int64_t kx = 0; iy >= 0 && kx < j->w->dims[2]; ++kx) {
+                int64_t ix = met(j, 1, ox, kx);
+                if (ix >= 0)
+                    sum += tfl_dot(j->x + ((image * j->in[0] + iy) * j->in[1] + ix) * j->channels,
+                                   j->wide + ((o * j->w->dims[1] + ky) * j->w->dims[2] + kx) * j->channels,
+                                   j->channels);
+            }
+        }
+        emit(&j->r, j->y, row * width * outputs + i, image, o, sum);
+    }
+}
+
+hone_status hone_ref_tfl_transpose_conv(hone_op_ctx *c) {
+    const hone_tensor *x = hone_in(c, 0), *w = hone_in(c, 1);
+    const int64_t *stride, *pad;
+    transpose_job j = {.w = w, .y = hone_out(c, 0), .in = {x->dims[1], x->dims[2]}, .channels = x->dims[3]};
+    hone_attr_ints(c->node, "strides", &stride);
+    hone_attr_ints(c->node, "pads", &pad);
+    for (int d = 0; d < 2; ++d) {
+        j.stride[d] = stride[d];
+        j.pad[d] = pad[d];
+    }
+    if (hone_tensor_count(j.y) == 0)
+        return HONE_OK;
+    HONE_TRY(make_requant(c, hone_in(c, 2), w->dims[0], false, &j.r));
+    hone_tensor in;
+    HONE_TRY(quantise_input(c, x->dims[0], &j.r, &in));
+    int64_t n = hone_tensor_count(x);
+    int16_t *wide = hone_op_scratch(c, ((size_t)n + 1) * sizeof *wide);
+    if (!wide)
+        return HONE_E_NOMEM;
+    tfl_widen(&in, 0, n, tfl_param_of(c->node, "x").zero, wide);
+    j.x = wide;
+    HONE_TRY(widen_weights(c, w, &j.wide));
+    hone_op_parallel(c, x->dims[0] * j.y->dims[1], transpose_row, &j);
+    return HONE_OK;
+}
+
 /* ---- shapes ----------------------------------------------------------------------------------- */
 
 static hone_status check_weights(hone_infer_ctx *c, int rank) {
@@ -292,6 +357,26 @@ hone_status hone_infer_tfl_conv(hone_infer_ctx *c) {
 
 hone_status hone_infer_tfl_depthwise(hone_infer_ctx *c) {
     return infer_conv(c, true);
+}
+
+/* Attributes: strides, pads (top, left), size (of the output). */
+hone_status hone_infer_tfl_transpose_conv(hone_infer_ctx *c) {
+    const int64_t *stride, *pad, *size;
+    if (!hone_infer_has(c, 0) || !hone_infer_has(c, 1) || c->in[0].rank < 0)
+        return HONE_OK;
+    HONE_TRY(check_weights(c, 4));
+    bool fits = hone_attr_ints(c->node, "strides", &stride) == 2 && hone_attr_ints(c->node, "pads", &pad) == 2 &&
+                hone_attr_ints(c->node, "size", &size) == 2 && c->in[0].rank == 4;
+    for (int d = 0; fits && d < 2; ++d)
+        fits = stride[d] > 0 && stride[d] <= INT32_MAX && pad[d] >= 0 && pad[d] <= INT32_MAX && size[d] >= 0 &&
+               size[d] <= INT32_MAX;
+    const hone_type *x = &c->in[0], *w = &c->in[1];
+    for (int d = 0; fits && d < 4; ++d)
+        fits = w->dims[d] > 0 && w->dims[d] <= INT32_MAX;
+    if (!fits || (x->dims[3] >= 0 && x->dims[3] != w->dims[3]))
+        return hone_infer_fail(c, HONE_E_SHAPE, "strides, padding or weights do not fit the input");
+    hone_infer_set(c, 0, tfl_out_type(c), 4, (int64_t[]){x->dims[0], size[0], size[1], w->dims[0]});
+    return HONE_OK;
 }
 
 hone_status hone_infer_tfl_dense(hone_infer_ctx *c) {

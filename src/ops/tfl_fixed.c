@@ -16,13 +16,6 @@ int32_t tfl_reciprocal(int32_t x) {
 
 /* ---- 16 bits ---------------------------------------------------------------------------------- */
 
-static int16_t high_mul16(int16_t a, int16_t b) {
-    if (a == INT16_MIN && b == INT16_MIN)
-        return INT16_MAX;
-    int32_t ab = (int32_t)a * b;
-    return (int16_t)((ab + (ab >= 0 ? 1 << 14 : 1 - (1 << 14))) / (1 << 15));
-}
-
 static int16_t clamp16(int32_t v) {
     return (int16_t)tfl_clamp(v, INT16_MIN, INT16_MAX);
 }
@@ -44,10 +37,10 @@ static int16_t narrow(int32_t v) {
 static int16_t exp_quarter16(int16_t a) {
     const int16_t exp_eighth = narrow(1895147668), third = narrow(715827883);
     int16_t x = add16(a, 1 << 12);
-    int16_t x2 = high_mul16(x, x), x3 = high_mul16(x2, x), x4 = high_mul16(x2, x2);
+    int16_t x2 = tfl_high_mul16(x, x), x3 = tfl_high_mul16(x2, x), x4 = tfl_high_mul16(x2, x2);
     int16_t x4_4 = (int16_t)tfl_divide_pot(x4, 2);
-    int16_t tail = (int16_t)tfl_divide_pot(add16(high_mul16(add16(x4_4, x3), third), x2), 1);
-    return clamp16(exp_eighth + high_mul16(exp_eighth, add16(x, tail)));
+    int16_t tail = (int16_t)tfl_divide_pot(add16(tfl_high_mul16(add16(x4_4, x3), third), x2), 1);
+    return clamp16(exp_eighth + tfl_high_mul16(exp_eighth, add16(x, tail)));
 }
 
 /* exp of a number <= 0 with `bits` integer bits, in Q0.15. */
@@ -64,7 +57,7 @@ static int16_t exp_negative16(int16_t a, int bits) {
     int16_t v = exp_quarter16(shift_left16(rest, bits));
     for (int e = -2; e < 5 && e < bits; ++e) {
         if (left & (1 << (fraction + e)))
-            v = high_mul16(v, narrow(powers[e + 2]));
+            v = tfl_high_mul16(v, narrow(powers[e + 2]));
     }
     return v;
 }
@@ -73,10 +66,10 @@ static int16_t exp_negative16(int16_t a, int bits) {
 static int16_t twice_reciprocal16(int16_t x) {
     int32_t sum = (int32_t)x + INT16_MAX;
     int16_t half = (int16_t)((sum + (sum >= 0 ? 1 : -1)) / 2);
-    int16_t v = add16(narrow(1515870810), high_mul16(half, narrow(-1010580540)));
+    int16_t v = add16(narrow(1515870810), tfl_high_mul16(half, narrow(-1010580540)));
     for (int i = 0; i < 3; ++i) {
-        int16_t missing = (int16_t)((1 << 13) - high_mul16(half, v));
-        v = add16(v, shift_left16(high_mul16(v, missing), 2));
+        int16_t missing = (int16_t)((1 << 13) - tfl_high_mul16(half, v));
+        v = add16(v, shift_left16(tfl_high_mul16(v, missing), 2));
     }
     return v;
 }

@@ -38,6 +38,14 @@ static inline int32_t tfl_high_mul(int32_t a, int32_t b) {
     return (int32_t)((ab + nudge) / ((int64_t)1 << 31));
 }
 
+/* (a * b) / 2^15, as above. */
+static inline int16_t tfl_high_mul16(int16_t a, int16_t b) {
+    if (a == INT16_MIN && b == INT16_MIN)
+        return INT16_MAX;
+    int32_t ab = (int32_t)a * b;
+    return (int16_t)((ab + (ab >= 0 ? 1 << 14 : 1 - (1 << 14))) / (1 << 15));
+}
+
 /* x / 2^n, rounded to nearest, ties away from zero. n in [0, 31]. */
 static inline int32_t tfl_divide_pot(int32_t x, int n) {
     int32_t mask = (int32_t)(((int64_t)1 << n) - 1);

@@ -29,7 +29,10 @@ hone_status hone_ref_tfl_rescale(hone_op_ctx *c) {
     const hone_tensor *x = hone_in(c, 0);
     hone_tensor *y = hone_out(c, 0);
     tfl_param from = tfl_param_of(c->node, "x"), to = tfl_param_of(c->node, "y");
-    tfl_factor f = tfl_factor_of(from.scale / to.scale);
+    /* Operators other than QUANTIZE divide in float. */
+    bool is_float = hone_attr_int(c->node, "in_float", 0) != 0;
+    tfl_factor f = tfl_factor_of(is_float ? (double)((float)from.scale / (float)to.scale)
+                                          : from.scale / to.scale);
     int32_t low, high;
     tfl_range(c->node, y->dtype, &low, &high);
     int64_t n = hone_tensor_count(x);

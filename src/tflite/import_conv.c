@@ -23,11 +23,11 @@ static void set_window(tfr_import *im, hone_value *v, const conv_options *id) {
 }
 
 /* Attributes of the integer operators: the three quantisations and the activation's limits. */
-static void set_scales(tfr_import *im, hone_value *v, int64_t activation) {
+static void set_scales(tfr_import *im, hone_value *v, const tfr_tensor *x, int64_t activation) {
     const tfr_tensor *w = tfr_in_tensor(im, 1), *y = tfr_out_tensor(im, 0);
     if (im->status != HONE_OK || !v)
         return;
-    tfr_param(im, v, "x", tfr_in_tensor(im, 0));
+    tfr_param(im, v, "x", x);
     tfr_param(im, v, "y", y);
     if (!hone_attr_set_floats(im->g, v->producer, "w_scale", w->quant.scale, w->quant.n_scales))
         tfr_fail(im, HONE_E_NOMEM, "out of memory");
@@ -106,7 +106,7 @@ void tfr_build_conv(tfr_import *im) {
         hone_value *in[3] = {tfr_in_raw(im, 0), tfr_in_raw(im, 1), tfr_in_raw(im, 2)};
         hone_value *y = tfr_make(im, is_depthwise ? "QDepthwiseConv" : "QConv", in, n_in);
         set_window(im, y, id);
-        set_scales(im, y, activation);
+        set_scales(im, y, tfr_in_tensor(im, 0), activation);
         tfr_out_raw(im, 0, y);
         return;
     }
@@ -131,36 +131,79 @@ void tfr_build_conv(tfr_import *im) {
                            : y);
 }
 
-/* Inputs: output shape, weights [o, kh, kw, i], x, bias. The padding follows from the shape. */
-void tfr_build_transpose_conv(tfr_import *im) {
-    int64_t shape[4], activation = tfr_option_byte(im, 3, 0);
+/* Where a transposed convolution lies in its output: padding before it, after it, what it lacks behind. */
+typedef struct placement {
+    int64_t stride[2], size[2], pads[4], extra[2];
+} placement;
+
+static bool place(tfr_import *im, placement *p) {
+    int64_t shape[4];
     if (!has_rank(im, 1, 4) || !has_rank(im, 2, 4) || tfr_in_ints(im, 0, shape, 4) != 4) {
         tfr_fail(im, HONE_E_UNSUPPORTED, "the output's shape must be constant");
-        return;
+        return false;
     }
     const tfr_tensor *w = tfr_in_tensor(im, 1), *x = tfr_in_tensor(im, 2);
-    int64_t stride[2] = {tfr_option_i32(im, 2, 0), tfr_option_i32(im, 1, 0)};
-    int64_t pads[4], extra[2];
     bool is_same = tfr_option_byte(im, 0, TFL_SAME) == TFL_SAME;
     for (int d = 0; d < 2; ++d) {
-        if (x->dims[d + 1] < 1 || stride[d] < 1 || w->dims[d + 1] < 1 || shape[d + 1] < 1) {
+        p->stride[d] = tfr_option_i32(im, d ? 1 : 2, 0);
+        p->size[d] = shape[d + 1];
+        if (x->dims[d + 1] < 1 || p->stride[d] < 1 || w->dims[d + 1] < 1 || shape[d + 1] < 1) {
             tfr_fail(im, HONE_E_UNSUPPORTED, "strides or sizes that are not known or possible");
-            return;
+            return false;
         }
-        int64_t full = (x->dims[d + 1] - 1) * stride[d] + w->dims[d + 1];
+        int64_t full = (x->dims[d + 1] - 1) * p->stride[d] + w->dims[d + 1];
         int64_t total = full > shape[d + 1] ? full - shape[d + 1] : 0;
-        pads[d] = is_same ? total / 2 : 0;
-        pads[d + 2] = total - pads[d];
-        extra[d] = shape[d + 1] > full ? shape[d + 1] - full : 0;
+        p->pads[d] = is_same ? total / 2 : 0;
+        p->pads[d + 2] = total - p->pads[d];
+        p->extra[d] = shape[d + 1] > full ? shape[d + 1] - full : 0;
     }
+    return true;
+}
+
+/* Quantised weights and input 2 quantised, or float and to be quantised. */
+static bool transpose_integers(tfr_import *im, const placement *p, int64_t activation) {
+    const tfr_tensor *w = tfr_in_tensor(im, 1), *x = tfr_in_tensor(im, 2), *y = tfr_out_tensor(im, 0);
+    bool is_hybrid = x->dtype == HONE_DTYPE_F32;
+    uint32_t types = HONE_T(I8) | HONE_T(I16) | HONE_T(U8);
+    bool is_integer = tfr_is_quantised(x) && tfr_is_quantised(y) && hone_dtype_in(x->dtype, types) &&
+                      x->dtype == y->dtype;
+    bool fits = y && w->data && w->quant.n_scales > 0 && hone_dtype_in(w->dtype, HONE_T(I8) | HONE_T(U8)) &&
+                (is_hybrid ? w->dtype == HONE_DTYPE_I8 && y->dtype == HONE_DTYPE_F32 : is_integer);
+    if (!fits)
+        return false;
+    hone_value *in[3] = {tfr_in_raw(im, 2), tfr_in_raw(im, 1),
+                         is_hybrid ? tfr_in_float(im, 3) : tfr_in_raw(im, 3)};
+    hone_value *v = tfr_make(im, "QTransposeConv", in, in[2] ? 3 : 2);
+    tfr_ints(im, v, "strides", p->stride, 2);
+    tfr_ints(im, v, "pads", p->pads, 2);
+    tfr_ints(im, v, "size", p->size, 2);
+    if (is_hybrid) {
+        if (v && !hone_attr_set_floats(im->g, v->producer, "w_scale", w->quant.scale, w->quant.n_scales))
+            tfr_fail(im, HONE_E_NOMEM, "out of memory");
+        v = tfr_activate(im, v, activation);
+    } else {
+        set_scales(im, v, x, activation);
+    }
+    tfr_out_raw(im, 0, v);
+    return true;
+}
+
+/* Inputs: output shape, weights [o, kh, kw, i], x, bias. The padding follows from the shape. */
+void tfr_build_transpose_conv(tfr_import *im) {
+    int64_t activation = tfr_option_byte(im, 3, 0);
+    placement p;
+    if (!place(im, &p) || transpose_integers(im, &p, activation))
+        return;
     hone_value *in[3] = {tfr_to_nchw(im, tfr_in_float(im, 2)),
                          tfr_transpose(im, tfr_in_float(im, 1), (int64_t[]){3, 0, 1, 2}, 4),
                          tfr_in_float(im, 3)};
     hone_value *y = tfr_make(im, "ConvTranspose", in, in[2] ? 3 : 2);
-    tfr_ints(im, y, "strides", stride, 2);
-    tfr_ints(im, y, "pads", pads, 4);
-    tfr_ints(im, y, "output_padding", extra, 2);
-    tfr_out(im, 0, tfr_to_nhwc(im, tfr_activate(im, y, activation)));
+    tfr_ints(im, y, "strides", p.stride, 2);
+    tfr_ints(im, y, "pads", p.pads, 4);
+    tfr_ints(im, y, "output_padding", p.extra, 2);
+    y = tfr_to_nhwc(im, tfr_activate(im, y, activation));
+    const tfr_tensor *out = tfr_out_tensor(im, 0);
+    tfr_out_raw(im, 0, tfr_is_quantised(out) ? tfr_quantise(im, y, out) : y);
 }
 
 /* ---- three dimensions ------------------------------------------------------------------------- */
@@ -266,10 +309,8 @@ void tfr_build_dense(tfr_import *im) {
         hone_value *in[3] = {rows(im, tfr_in_raw(im, 0), keeps_dims), tfr_in_raw(im, 1),
                              tfr_in_raw(im, 2)};
         y = tfr_make(im, "QFullyConnected", in, in[2] ? 3 : 2);
-        set_scales(im, y, activation);
-        bool is_real = tfr_in_tensor(im, 1)->quant.n_scales == 1 &&
-                       tfr_in_tensor(im, 0)->dtype == HONE_DTYPE_I8;
-        tfr_int(im, y, "real", is_real);
+        set_scales(im, y, tfr_in_tensor(im, 0), activation);
+        tfr_int(im, y, "real", tfr_in_tensor(im, 0)->dtype != HONE_DTYPE_U8);
         tfr_out_raw(im, 0, y);
         return;
     }

@@ -156,6 +156,9 @@ hone_value *tfr_dequantise(tfr_import *im, hone_value *v, const tfr_tensor *t);
 hone_value *tfr_quantise(tfr_import *im, hone_value *v, const tfr_tensor *t);
 /** From one quantisation to another. */
 hone_value *tfr_rescale(tfr_import *im, hone_value *v, const tfr_tensor *from, const tfr_tensor *to);
+/** As tfr_rescale, and within the range of an activation. */
+hone_value *tfr_rescale_within(tfr_import *im, hone_value *v, const tfr_tensor *from, const tfr_tensor *to,
+                               int64_t activation);
 /** Attributes <name>_scale and <name>_zero from a tensor that has one scale. */
 void tfr_param(tfr_import *im, hone_value *v, const char *name, const tfr_tensor *t);
 /** Attributes low and high: the activation's range in the output's quantisation. */

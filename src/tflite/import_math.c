@@ -32,6 +32,22 @@ void tfr_build_binary(tfr_import *im) {
     tfr_out(im, 0, tfr_binary(im, im->rule->onnx, tfr_in(im, 0), tfr_in(im, 1)));
 }
 
+void tfr_build_prelu(tfr_import *im) {
+    const tfr_tensor *x = tfr_in_tensor(im, 0), *y = tfr_out_tensor(im, 0);
+    bool is_small = tfr_runs_on_integers(im, true) && x->dtype != HONE_DTYPE_I16 && x->dtype == y->dtype &&
+                    x->dtype == tfr_in_tensor(im, 1)->dtype;
+    if (!is_small) {
+        hone_value *v = tfr_binary(im, "PRelu", tfr_in_float(im, 0), tfr_in_float(im, 1));
+        tfr_out_raw(im, 0, tfr_is_quantised(y) ? tfr_quantise(im, v, y) : v);
+        return;
+    }
+    hone_value *v = tfr_binary(im, "QPrelu", tfr_in_raw(im, 0), tfr_in_raw(im, 1));
+    tfr_param(im, v, "a", x);
+    tfr_param(im, v, "b", tfr_in_tensor(im, 1));
+    tfr_param(im, v, "y", y);
+    tfr_out_raw(im, 0, v);
+}
+
 void tfr_build_unary(tfr_import *im) {
     tfr_out(im, 0, tfr_unary(im, im->rule->onnx, tfr_in(im, 0)));
 }
@@ -97,8 +113,14 @@ static hone_value *clip(tfr_import *im, hone_value *x, float low, float high) {
 }
 
 void tfr_build_activation(tfr_import *im) {
+    const tfr_tensor *from = tfr_in_tensor(im, 0), *to = tfr_out_tensor(im, 0);
     if (tfr_build_by_table(im))
         return;
+    if ((im->op->code == TFL_RELU || im->op->code == TFL_RELU6) && tfr_runs_on_integers(im, false)) {
+        tfr_out_raw(im, 0, tfr_rescale_within(im, tfr_in_raw(im, 0), from, to,
+                                              im->op->code == TFL_RELU ? TFL_ACT_RELU : TFL_ACT_RELU6));
+        return;
+    }
     hone_value *x = tfr_in_float(im, 0), *y;
     switch (im->op->code) {
     case TFL_RELU:
@@ -126,9 +148,12 @@ void tfr_build_activation(tfr_import *im) {
 }
 
 void tfr_build_gelu(tfr_import *im) {
-    hone_value *y = tfr_unary(im, "Gelu", tfr_in(im, 0));
+    const tfr_tensor *out = tfr_out_tensor(im, 0);
+    if (tfr_build_by_table(im))
+        return;
+    hone_value *y = tfr_unary(im, "Gelu", tfr_in_float(im, 0));
     tfr_text_attr(im, y, "approximate", tfr_option_byte(im, 0, 0) ? "tanh" : "none");
-    tfr_out(im, 0, y);
+    tfr_out_raw(im, 0, tfr_is_quantised(out) ? tfr_quantise(im, y, out) : y);
 }
 
 void tfr_build_rsqrt(tfr_import *im) {

@@ -150,6 +150,17 @@ bool tfr_runs_on_integers(tfr_import *im, bool both) {
     return true;
 }
 
+hone_value *tfr_rescale_within(tfr_import *im, hone_value *v, const tfr_tensor *from, const tfr_tensor *to,
+                               int64_t activation) {
+    hone_value *y = tfr_unary(im, "QRescale", v);
+    tfr_param(im, y, "x", from);
+    tfr_param(im, y, "y", to);
+    tfr_int(im, y, "to", to->dtype);
+    tfr_int(im, y, "in_float", 1);
+    tfr_limits(im, y, activation, to);
+    return y;
+}
+
 /* ---- rules ------------------------------------------------------------------------------------ */
 
 void tfr_build_quantize(tfr_import *im) {
@@ -184,6 +195,15 @@ static float elu(float v) {
     return v < 0 ? expm1f(v) : v;
 }
 
+static float gelu(float v) {
+    return v * 0.5f * (1.0f + erff(v * 0.70710678118654752f));
+}
+
+static float gelu_tanh(float v) {
+    const float factor = 0.79788456080286536f; /* sqrt(2 / pi) */
+    return 0.5f * v * (1.0f + tanhf(factor * (v + 0.044715f * v * v * v)));
+}
+
 typedef struct function {
     int code;
     float (*of)(float);
@@ -215,6 +235,31 @@ static void relu_range(int code, const tfr_tensor *y, int64_t *low, int64_t *hig
     *high = b < *high ? b : *high;
 }
 
+/* A multiplier of 31 bits in 15. */
+static int16_t narrow(int32_t multiplier) {
+    return multiplier >= INT32_MAX - (1 << 15) ? INT16_MAX : (int16_t)((multiplier + (1 << 15)) >> 16);
+}
+
+static int16_t clamp16(int64_t v) {
+    return (int16_t)tfl_clamp(v, INT16_MIN, INT16_MAX);
+}
+
+/* In 16 bits: x on the output's scale, times (x + 3) / 6 as far as that lies in [0, 1]. */
+static int64_t hard_swish_entry(const tfr_tensor *x, const tfr_tensor *y, int stored) {
+    float fine = (1.0f / 128) * x->quant.scale[0];
+    tfl_factor out = tfl_factor_of((double)(fine / y->quant.scale[0]));
+    tfl_factor gate = tfl_factor_of((double)(fine / (3.0f / 32768)));
+    int16_t v = clamp16((stored - x->quant.zero_point[0]) * 128), g = v;
+    int16_t scaled = tfl_high_mul16(v, narrow(out.multiplier));
+    if (gate.shift > 0)
+        g = clamp16(tfl_shift_left(g, gate.shift - 1));
+    g = tfl_high_mul16(g, narrow(gate.multiplier));
+    g = gate.shift > 0 ? clamp16(tfl_shift_left(g, 1)) : (int16_t)tfl_divide_pot(g, -gate.shift);
+    g = (int16_t)((g + (1 << 15)) >> 1);
+    int32_t product = (int32_t)g * scaled / (1 << 15);
+    return tfl_divide_pot(product, out.shift > 0 ? 0 : -out.shift) + y->quant.zero_point[0];
+}
+
 /* LiteRT computes the factors in float. */
 static int64_t leaky_entry(const tfr_tensor *x, const tfr_tensor *y, float alpha, int stored) {
     int32_t d = (int32_t)(stored - x->quant.zero_point[0]);
@@ -237,6 +282,8 @@ static void build_table(tfr_import *im, float (*of)(float)) {
             v = table_entry(x, y, of, first + i);
         } else if (code == TFL_LEAKY_RELU) {
             v = leaky_entry(x, y, alpha, first + i);
+        } else if (code == TFL_HARD_SWISH) {
+            v = hard_swish_entry(x, y, first + i);
         } else {
             v = rescaled_entry(x, y, first + i);
             relu_range(code, y, &low, &high);
@@ -255,7 +302,9 @@ bool tfr_build_by_table(tfr_import *im) {
         if (functions[i].code == code)
             return build_table(im, functions[i].of), true;
     }
-    bool is_scaled = code == TFL_RELU || code == TFL_RELU6 || code == TFL_RELU_N1_TO_1 ||
+    if (code == TFL_GELU)
+        return build_table(im, tfr_option_byte(im, 0, 0) ? gelu_tanh : gelu), true;
+    bool is_scaled = code == TFL_HARD_SWISH || code == TFL_RELU || code == TFL_RELU6 || code == TFL_RELU_N1_TO_1 ||
                      code == TFL_RELU_0_TO_1 || (code == TFL_LEAKY_RELU && tfr_option_f32(im, 0, 0) >= 0);
     if (is_scaled)
         build_table(im, NULL);

@@ -21,6 +21,15 @@ void tfr_build_resize(tfr_import *im) {
         tfr_fail(im, HONE_E_UNSUPPORTED, "the new size must be constant, the input of rank 4");
         return;
     }
+    if (im->op->code == TFL_RESIZE_BILINEAR && x->dtype != HONE_DTYPE_U8 && tfr_runs_on_integers(im, false) &&
+        x->dtype == tfr_out_tensor(im, 0)->dtype) {
+        hone_value *v = tfr_unary(im, "QResizeBilinear", tfr_in_raw(im, 0));
+        tfr_ints(im, v, "size", size, 2);
+        tfr_int(im, v, "align_corners", tfr_option_byte(im, 2, 0) != 0);
+        tfr_int(im, v, "half_pixel", tfr_option_byte(im, 3, 0) != 0);
+        tfr_out_raw(im, 0, v);
+        return;
+    }
     hone_value *sizes = tfr_const_i64(im, size, 2);
     hone_value *y = tfr_make(
         im, "Resize", (hone_value *[]){tfr_to_nchw(im, tfr_in(im, 0)), NULL, NULL, sizes}, 4);

@@ -103,8 +103,10 @@ case("RELU_N1_TO_1", [[2, 50]], [2, 50], scale=0.04, types=SMALL)
 case("LOGISTIC", [[2, 50]], [2, 50], scale=1 / 256, zero=-128, types=SMALL)
 case("TANH", [[2, 50]], [2, 50], scale=1 / 128, zero=0, types=SMALL)
 case("LEAKY_RELU", [[2, 50]], [2, 50], options="LeakyReluOptions", alpha=0.2, types=SMALL)
-case("HARD_SWISH", [[2, 50]], [2, 50], options="HardSwishOptions", types=SMALL, steps=1)
-case("PRELU", [[1, 4, 4, 3], [1, 1, 3]], [1, 4, 4, 3], types=SMALL, steps=1)
+case("HARD_SWISH", [[2, 50]], [2, 50], options="HardSwishOptions", types=SMALL)
+case("PRELU", [[1, 4, 4, 3], [1, 1, 3]], [1, 4, 4, 3], types=SMALL)
+for approximate in (False, True):
+    case("GELU", [[2, 50]], [2, 50], options="GeluOptions", types=SMALL, approximate=approximate, steps=1)
 for op in ("ABS", "NEG", "SQUARE", "FLOOR", "SIN", "COS", "EXP"):
     case(op, [[2, 50]], [2, 50], types=FLOAT)
 for op in ("SQRT", "RSQRT", "LOG"):
@@ -150,9 +152,8 @@ case("GATHER", [[4, 6]], [3, 6], [[0, 3, 1]], "GatherOptions", axis=0, same=True
 case("TILE", [[2, 3]], [4, 3], [[2, 1]], "TileOptions", same=True, types=(F32, I8))
 for half, align in ((False, False), (True, False), (False, True)):
     for size in ([8, 10], [3, 2]):
-        resize = {"halfPixelCenters": half, "alignCorners": align, "same": True, "types": (F32, I8)}
-        case("RESIZE_BILINEAR", [[1, 4, 5, 2]], [1, *size, 2], [size], "ResizeBilinearOptions", steps=1,
-             **resize)
+        resize = {"halfPixelCenters": half, "alignCorners": align, "same": True, "types": (F32, I8, I16)}
+        case("RESIZE_BILINEAR", [[1, 4, 5, 2]], [1, *size, 2], [size], "ResizeBilinearOptions", **resize)
         case("RESIZE_NEAREST_NEIGHBOR", [[1, 4, 5, 2]], [1, *size, 2], [size],
              "ResizeNearestNeighborOptions", **resize)
 case("DEPTH_TO_SPACE", [[1, 2, 2, 8]], [1, 4, 4, 2], options="DepthToSpaceOptions", blockSize=2, same=True,
@@ -353,6 +354,77 @@ def test_custom_operators_are_listed():
     m.op(B.HASHTABLE_SIZE, [z], [m.tensor([1])], "HashtableSizeOptions")
     with pytest.raises(hone.HoneError, match=r"Mfcc, TFLite_Detection_PostProcess.*HASHTABLE_SIZE"):
         hone.InferenceSession(m.bytes([x], [z]))
+
+
+def packed(values: np.ndarray) -> np.ndarray:
+    """Numbers of 4 bits, two to a byte."""
+    flat = np.append(values.reshape(-1), [0] * (values.size % 2)).astype(np.int8)
+    return ((flat[0::2] & 15) | ((flat[1::2] & 15) << 4)).astype(np.uint8)
+
+
+def quantised_weights(m: Model, shape, bits: int, axis: int | None) -> int:
+    rng = np.random.default_rng(11)
+    most = 2 ** (bits - 1) - 1
+    values = rng.integers(-most, most + 1, shape).astype(np.int8)
+    scales = rng.uniform(0.005, 0.02, 1 if axis is None else shape[axis]) * 127 / most
+    if bits == 4:
+        return m.tensor(shape, T.INT4, packed(values), scales, axis=axis or 0)
+    return m.tensor(shape, I8, values, scales, axis=axis or 0)
+
+
+#: operator, shapes of input, weights, output, axis of the scales, options
+LAYERS = {
+    "CONV_2D": ([2, 6, 6, 4], [3, 3, 3, 4], [2, 4, 4, 3], 0, "Conv2DOptions",
+                {"padding": 1, "strideW": 1, "strideH": 1, "dilationWFactor": 1, "dilationHFactor": 1}),
+    "DEPTHWISE_CONV_2D": ([2, 6, 6, 4], [1, 3, 3, 4], [2, 4, 4, 4], 3, "DepthwiseConv2DOptions",
+                          {"padding": 1, "strideW": 1, "strideH": 1, "depthMultiplier": 1,
+                           "dilationWFactor": 1, "dilationHFactor": 1}),
+    "FULLY_CONNECTED": ([30, 8], [4, 8], [30, 4], 0, "FullyConnectedOptions", {}),
+    "TRANSPOSE_CONV": ([1, 4, 4, 2], [3, 3, 3, 2], [1, 8, 8, 3], 0, "TransposeConvOptions",
+                       {"padding": 0, "strideW": 2, "strideH": 2}),
+}
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize("per_axis", [False, True])
+@pytest.mark.parametrize("kind,bias", [(I8, I32), (I16, T.INT64), (I16, I32), (F32, F32)])
+@pytest.mark.parametrize("op", list(LAYERS))
+def test_quantised_layer(op, kind, bias, per_axis, bits):
+    """int8, 16x8 with both kinds of bias, hybrid; weights of 8 and 4 bits; a scale, or one for each channel."""
+    x_shape, w_shape, y_shape, axis, options, fields = LAYERS[op]
+    if op == "DEPTHWISE_CONV_2D" and ((bits == 4 and kind != I8) or (kind == F32 and not per_axis)):
+        pytest.skip("LiteRT reads these weights wrongly, or not at all")
+    if op == "DEPTHWISE_CONV_2D" and kind == I16 and bias == I32:
+        pytest.skip("LiteRT takes no such bias")
+    m = Model()
+    x, y = value(m, x_shape, kind), value(m, y_shape, kind, 0.3, -3)
+    w = quantised_weights(m, w_shape, bits, axis if per_axis else None)
+    array = {I32: np.int32, T.INT64: np.int64, F32: np.float32}[bias]
+    scale = 0.05 / (1 if kind == I8 else 100) * m.tensors[w].quantization.scale
+    values = (np.arange(y_shape[-1]) * 100).astype(array)
+    b = m.tensor([y_shape[-1]], bias, values, None if kind == F32 else scale)
+    if kind == I16 and op != "DEPTHWISE_CONV_2D":
+        fields = {**fields, "quantizedBiasType": bias}
+    inputs = [ints(m, y_shape), w, x, b] if op == "TRANSPOSE_CONV" else [x, w, b]
+    m.op(getattr(B, op), inputs, [y], options, **fields)
+    data = m.bytes([x], [y])
+    try:
+        litert(data)
+    except RuntimeError as error:
+        pytest.skip(f"LiteRT refuses: {error}")
+    compare(data)
+
+
+@pytest.mark.parametrize("kind", [T.FLOAT16, F32])
+def test_half_weights(kind):
+    m = Model()
+    x, y, wide = m.tensor([3, 8]), m.tensor([3, 4]), m.tensor([4, 8])
+    array = np.random.default_rng(2).standard_normal((4, 8))
+    w = m.tensor([4, 8], kind, array.astype(np.float16 if kind == T.FLOAT16 else np.float32))
+    if kind == T.FLOAT16:
+        m.op(B.DEQUANTIZE, [w], [wide], "DequantizeOptions")
+    m.op(B.FULLY_CONNECTED, [x, wide if kind == T.FLOAT16 else w, -1], [y], "FullyConnectedOptions")
+    compare(m.bytes([x], [y]))
 
 
 def test_networks():
