@@ -9,8 +9,7 @@ static inline vf dn_unit(vf x) {
 }
 
 DN_INLINE vf dn_act1(hone_act act, vf x, vf a, vf b) {
-    const vf half = vf_set1(0.5f), one = vf_set1(1.0f);
-    vf u;
+    const vf half = vf_set1(0.5f);
     switch (act) {
     case HONE_ACT_LEAKY:
         return vf_sel(vf_lt(x, vf_set1(0.0f)), vf_mul(x, a), x);
@@ -25,10 +24,9 @@ DN_INLINE vf dn_act1(hone_act act, vf x, vf a, vf b) {
     case HONE_ACT_TANH:
         return vf_tanh(x);
     case HONE_ACT_GELU:
-        return vf_mul(vf_mul(half, x), vf_add(one, vf_erf(vf_mul(x, vf_set1(0.70710678f)))));
+        return vf_gelu(x);
     case HONE_ACT_GELU_TANH:
-        u = vf_fma(vf_set1(0.044715f), vf_mul(vf_mul(x, x), x), x);
-        return vf_mul(vf_mul(half, x), vf_add(one, vf_tanh(vf_mul(vf_set1(0.79788456f), u))));
+        return vf_gelu_tanh(x);
     default:
         return x;
     }

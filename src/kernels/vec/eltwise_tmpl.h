@@ -36,15 +36,6 @@ static inline vf ew_vsoftplus(vf x) {
     vf t = vf_exp(vf_neg(vf_abs(x)));
     return vf_add(vf_max(vf_set1(0.0f), x), vf_log(vf_add(vf_set1(1.0f), t)));
 }
-static inline vf ew_vgelu(vf x) {
-    vf e = vf_erf(vf_mul(x, vf_set1(0.70710678f)));
-    return vf_mul(vf_mul(vf_set1(0.5f), x), vf_add(vf_set1(1.0f), e));
-}
-static inline vf ew_vgelu_tanh(vf x) {
-    vf cube = vf_mul(vf_mul(x, x), x);
-    vf t = vf_tanh(vf_mul(vf_set1(0.79788456f), vf_fma(vf_set1(0.044715f), cube, x)));
-    return vf_mul(vf_mul(vf_set1(0.5f), x), vf_add(vf_set1(1.0f), t));
-}
 static inline vf ew_vsign(vf x) {
     vf zero = vf_set1(0.0f), s = vf_copysign(vf_set1(1.0f), x);
     return vf_sel(vf_nan(x), x, vf_sel(vf_eq(x, zero), zero, s));
@@ -101,8 +92,8 @@ EW1(elu, vf_sel(vf_lt(x, zero), vf_mul(A, vf_sub(vf_exp(x), one)), x))
 EW1(sigmoid, vf_sigmoid(x))
 EW1(tanh, vf_tanh(x))
 EW1(erf, vf_erf(x))
-EW1(gelu, ew_vgelu(x))
-EW1(gelu_tanh, ew_vgelu_tanh(x))
+EW1(gelu, vf_gelu(x))
+EW1(gelu_tanh, vf_gelu_tanh(x))
 EW1(silu, vf_mul(x, vf_sigmoid(vf_mul(A, x))))
 EW1(hard_swish, vf_mul(x, ew_unit(vf_fma(A, x, B))))
 EW1(hard_sigmoid, ew_unit(vf_fma(A, x, B)))

@@ -1,4 +1,4 @@
-/* exp, log, tanh, sigmoid and erf on vectors. Polynomials are minimax fits made for this file;
+/* exp, log, tanh, sigmoid, erf and GELU on vectors. Polynomials are minimax fits made for this file;
  * argument reduction is the textbook one (Muller, "Elementary Functions"). Bounds are those that
  * tests/kernels/test_vec_eltwise.c checks: exp, sigmoid 3 ulp; log 3 ulp; tanh 4 ulp; erf 4 ulp. */
 #if VMATH_LIBM
@@ -18,6 +18,9 @@ static inline vf vf_erf(vf x) {
 static inline vf vf_sigmoid(vf x) {
     vf t = expf(-fabsf(x));
     return (x < 0.0f ? t : 1.0f) / (1.0f + t);
+}
+static inline vf vf_gelu(vf x) {
+    return 0.5f * x * (1.0f + erff(x * 0.70710678f));
 }
 
 #else
@@ -103,4 +106,24 @@ static inline vf vf_sigmoid(vf x) {
     return vf_div(one, vf_add(one, vf_scale2(vf_poly(r, c, 6), n)));
 }
 
+/* x / 2 (1 + erf(x / sqrt(2))), erf(x / sqrt(2)) = x P(x^2) / Q(x^2) up to 5.6, where it is 1; below
+ * -5.6 the result is 0 to within the bound, 3e-7 max(1, |x|). */
+static inline vf vf_gelu(vf x) {
+    static const float p[] = {7.978842920e-01f, 7.398993196e-02f,  9.159529501e-03f,
+                              3.623444312e-04f, 6.688276834e-06f,  -4.389755105e-08f,
+                              2.159849132e-10f};
+    static const float q[] = {1.0f, 2.593969522e-01f, 2.971712108e-02f, 1.894286645e-03f,
+                              6.578381032e-05f};
+    x = vf_max(vf_set1(-5.6f), x);
+    vf t = vf_min(vf_set1(5.6f), x), u = vf_mul(t, t), half = vf_mul(vf_set1(0.5f), x);
+    return vf_fma(half, vf_div(vf_mul(t, vf_poly(u, p, 7)), vf_poly(u, q, 5)), half);
+}
+
 #endif
+
+/* By tanh, which is a sigmoid: x / 2 (1 + tanh(y)) = x sigmoid(2 y). */
+static inline vf vf_gelu_tanh(vf x) {
+    vf cube = vf_mul(vf_mul(x, x), x);
+    vf y = vf_fma(vf_set1(0.044715f), cube, x);
+    return vf_mul(x, vf_sigmoid(vf_mul(vf_set1(1.59576912f), y)));
+}
