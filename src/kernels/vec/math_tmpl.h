@@ -1,6 +1,7 @@
-/* exp, log, tanh, sigmoid, erf and GELU on vectors. Polynomials are minimax fits made for this file;
- * argument reduction is the textbook one (Muller, "Elementary Functions"). Bounds are those that
- * tests/kernels/test_vec_eltwise.c checks: exp, sigmoid 3 ulp; log 3 ulp; tanh 4 ulp; erf 4 ulp. */
+/* exp, log, tanh, sigmoid, erf and GELU on vectors. Polynomials are minimax fits made for this
+ * file; argument reduction is the textbook one (Muller, "Elementary Functions"). Bounds are those
+ * that tests/kernels/test_vec_eltwise.c checks: exp, sigmoid 3 ulp; log 3 ulp; tanh 4 ulp; erf 4
+ * ulp. */
 #if VMATH_LIBM
 
 static inline vf vf_exp(vf x) {
@@ -106,11 +107,11 @@ static inline vf vf_sigmoid(vf x) {
     return vf_div(one, vf_add(one, vf_scale2(vf_poly(r, c, 6), n)));
 }
 
-/* x / 2 (1 + erf(x / sqrt(2))), erf(x / sqrt(2)) = x P(x^2) / Q(x^2) up to 5.6, where it is 1; below
- * -5.6 the result is 0 to within the bound, 3e-7 max(1, |x|). */
+/* x / 2 (1 + erf(x / sqrt(2))), erf(x / sqrt(2)) = x P(x^2) / Q(x^2) up to 5.6, where it is 1;
+ * below -5.6 the result is 0 to within the bound, 3e-7 max(1, |x|). */
 static inline vf vf_gelu(vf x) {
-    static const float p[] = {7.978842920e-01f, 7.398993196e-02f,  9.159529501e-03f,
-                              3.623444312e-04f, 6.688276834e-06f,  -4.389755105e-08f,
+    static const float p[] = {7.978842920e-01f, 7.398993196e-02f, 9.159529501e-03f,
+                              3.623444312e-04f, 6.688276834e-06f, -4.389755105e-08f,
                               2.159849132e-10f};
     static const float q[] = {1.0f, 2.593969522e-01f, 2.971712108e-02f, 1.894286645e-03f,
                               6.578381032e-05f};
