@@ -329,9 +329,8 @@ void tfr_build_dense(tfr_import *im) {
     tfr_out_raw(im, 0, tfr_is_quantised(out) ? tfr_quantise(im, y, out) : y);
 }
 
-static hone_value *adjoint(tfr_import *im, int k, bool is_adjoint) {
+static hone_value *adjoint(tfr_import *im, hone_value *v, int k, bool is_adjoint) {
     const tfr_tensor *t = tfr_in_tensor(im, k);
-    hone_value *v = tfr_in(im, k);
     int64_t perm[HONE_MAX_RANK];
     if (!t || !is_adjoint || t->rank < 2)
         return v;
@@ -341,7 +340,19 @@ static hone_value *adjoint(tfr_import *im, int k, bool is_adjoint) {
 }
 
 void tfr_build_batch_matmul(tfr_import *im) {
-    hone_value *a = adjoint(im, 0, tfr_option_byte(im, 0, 0) != 0);
-    hone_value *b = adjoint(im, 1, tfr_option_byte(im, 1, 0) != 0);
-    tfr_out(im, 0, tfr_binary(im, "MatMul", a, b));
+    bool turns_a = tfr_option_byte(im, 0, 0) != 0, turns_b = tfr_option_byte(im, 1, 0) != 0;
+    const tfr_tensor *x = tfr_in_tensor(im, 0), *w = tfr_in_tensor(im, 1), *y = tfr_out_tensor(im, 0);
+    if (tfr_runs_on_integers(im, true) && x->dtype != HONE_DTYPE_U8 && w->dtype == x->dtype &&
+        y->dtype == x->dtype) {
+        hone_value *v = tfr_binary(im, "QBatchMatMul", adjoint(im, tfr_in_raw(im, 0), 0, turns_a),
+                                   adjoint(im, tfr_in_raw(im, 1), 1, turns_b));
+        tfr_param(im, v, "a", x);
+        tfr_param(im, v, "b", w);
+        tfr_param(im, v, "y", y);
+        tfr_out_raw(im, 0, v);
+        return;
+    }
+    hone_value *v = tfr_binary(im, "MatMul", adjoint(im, tfr_in_float(im, 0), 0, turns_a),
+                               adjoint(im, tfr_in_float(im, 1), 1, turns_b));
+    tfr_out_raw(im, 0, tfr_is_quantised(y) ? tfr_quantise(im, v, y) : v);
 }

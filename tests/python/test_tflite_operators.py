@@ -164,7 +164,10 @@ case("SPACE_TO_BATCH_ND", [[1, 4, 3, 2]], [4, 2, 2, 2], [[2, 2], [[0, 0], [1, 0]
      same=True, types=(F32, I8))
 case("BATCH_TO_SPACE_ND", [[4, 2, 2, 2]], [1, 4, 3, 2], [[2, 2], [[0, 0], [1, 0]]], "BatchToSpaceNDOptions",
      same=True, types=(F32, I8))
-case("BATCH_MATMUL", [[2, 3, 4], [2, 5, 4]], [2, 3, 5], options="BatchMatMulOptions", types=FLOAT, adjY=True)
+case("BATCH_MATMUL", [[2, 3, 4], [2, 5, 4]], [2, 3, 5], options="BatchMatMulOptions", types=(F32, I8, I16),
+     adjY=True, scale=0.3)
+case("BATCH_MATMUL", [[2, 1, 3, 4], [3, 4, 5]], [2, 3, 3, 5], options="BatchMatMulOptions",
+     types=(F32, I8, I16), scale=0.3)
 case("QUANTIZE", [[2, 50]], [2, 50], options="QuantizeOptions", types=SMALL, kind=I8)
 case("DEQUANTIZE", [[2, 50]], [2, 50], options="DequantizeOptions", types=(I8, U8, I16), kind=F32)
 
@@ -390,7 +393,7 @@ LAYERS = {
 @pytest.mark.parametrize("kind,bias", [(I8, I32), (I16, T.INT64), (I16, I32), (F32, F32)])
 @pytest.mark.parametrize("op", list(LAYERS))
 def test_quantised_layer(op, kind, bias, per_axis, bits):
-    """int8, 16x8 with both kinds of bias, hybrid; weights of 8 and 4 bits; a scale, or one for each channel."""
+    """int8, 16x8 with both kinds of bias, hybrid; weights of 8 and 4 bits; one scale or many."""
     x_shape, w_shape, y_shape, axis, options, fields = LAYERS[op]
     if op == "DEPTHWISE_CONV_2D" and ((bits == 4 and kind != I8) or (kind == F32 and not per_axis)):
         pytest.skip("LiteRT reads these weights wrongly, or not at all")
@@ -413,6 +416,40 @@ def test_quantised_layer(op, kind, bias, per_axis, bits):
     except RuntimeError as error:
         pytest.skip(f"LiteRT refuses: {error}")
     compare(data)
+
+
+@pytest.mark.parametrize("kind", [T.FLOAT16, F32])
+@pytest.mark.parametrize("bits", [4, 8])
+def test_blockwise_weights(kind, bits):
+    """Scales for blocks of a row.
+
+    LiteRT's kernels do not read them; XNNPACK reads those of 4 bits and halves, and quantises activations to
+    8 bits.
+    """
+    rng, m = np.random.default_rng(0), Model()
+    x, y = m.tensor([3, 64]), m.tensor([3, 4])
+    values = rng.integers(-7, 8, (4, 64)).astype(np.int8)
+    scales = rng.uniform(0.01, 0.1, (4, 2)).astype(np.float16)
+    w = m.tensor([4, 64], T.INT4 if bits == 4 else I8, packed(values) if bits == 4 else values)
+    blocks = s.BlockwiseQuantizationT()
+    blocks.scales = m.tensor([4, 2], kind, scales.astype(np.float32 if kind == F32 else np.float16))
+    blocks.zeroPoints, blocks.blockSize = -1, 32
+    quantisation = s.QuantizationParametersT()
+    quantisation.detailsType = s.QuantizationDetails.BlockwiseQuantization
+    quantisation.details = blocks
+    m.tensors[w].quantization = quantisation
+    m.op(B.FULLY_CONNECTED, [x, w, -1], [y], "FullyConnectedOptions")
+    data = m.bytes([x], [y])
+    fed = rng.standard_normal((3, 64)).astype(np.float32)
+    (ours,) = hone.InferenceSession(data).run(None, {"t0": fed})
+    expected = fed @ (values * np.repeat(scales.astype(np.float32), 32, axis=1)).T
+    np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-5)
+    if kind == T.FLOAT16 and bits == 4:
+        peer = litert(data, interpreter.OpResolverType.BUILTIN)
+        peer.set_tensor(peer.get_input_details()[0]["index"], fed)
+        peer.invoke()
+        theirs = peer.get_tensor(peer.get_output_details()[0]["index"])
+        np.testing.assert_allclose(ours, theirs, atol=0.02 * np.abs(theirs).max())
 
 
 @pytest.mark.parametrize("kind", [T.FLOAT16, F32])
