@@ -207,6 +207,7 @@ static hone_status read_op(tfr_file *f, tfr_vector codes, tfr_table t, int n_ten
     op->out = indices(f, t, OPERATOR_OUTPUTS, -1, n_tensors, &op->n_out);
     op->intermediates = indices(f, t, OPERATOR_INTERMEDIATES, -1, n_tensors, &op->n_intermediates);
     op->options = tfr_sub(&f->flat, t, OPERATOR_OPTIONS);
+    op->custom_options = tfr_list(&f->flat, t, OPERATOR_CUSTOM, 1);
     op->options_2 = tfr_sub(&f->flat, t, OPERATOR_OPTIONS_2);
     return f->flat.status;
 }

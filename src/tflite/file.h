@@ -34,6 +34,7 @@ typedef struct tfr_op {
     const int *in, *out; /* tensors; -1: omitted */
     int n_in, n_out;
     tfr_table options, options_2; /* at 0: none */
+    tfr_vector custom_options;    /* bytes */
     const int *intermediates; /* tensors whose quantisation the operator uses */
     int n_intermediates;
 } tfr_op;

@@ -15,13 +15,28 @@ enum { LIMIT_PER_BYTE = 64 };
 #define VIEW_RAW   TFR_RAW
 #define VIEW_OWN   TFR_OWN
 #define RULE(code, build, view, onnx) void tfr_build_##build(tfr_import *im);
+#define CUSTOM(name, build)           void tfr_build_##build(tfr_import *im);
 #include "tflite/import.def"
 #undef RULE
+#undef CUSTOM
 
 const tfr_rule tfr_rules[] = {
 #define RULE(code, build, view, onnx) {TFL_##code, tfr_build_##build, VIEW_##view, onnx},
+#define CUSTOM(name, build)
 #include "tflite/import.def"
 #undef RULE
+#undef CUSTOM
+};
+
+static const struct {
+    const char *name;
+    tfr_rule rule;
+} customs[] = {
+#define RULE(code, build, view, onnx)
+#define CUSTOM(name, build) {#name, {TFL_CUSTOM, tfr_build_##build, TFR_OWN, NULL}},
+#include "tflite/import.def"
+#undef RULE
+#undef CUSTOM
 };
 const tfr_op tfr_no_op = {.code = -1};
 const int tfr_n_rules = sizeof tfr_rules / sizeof tfr_rules[0];
@@ -36,6 +51,14 @@ const tfr_rule *tfr_rule_of(int code) {
             return &tfr_rules[i];
     }
     return NULL;
+}
+
+static const tfr_rule *rule_for(const tfr_op *op) {
+    for (size_t i = 0; op->custom && i < sizeof customs / sizeof customs[0]; ++i) {
+        if (strcmp(customs[i].name, op->custom) == 0)
+            return &customs[i].rule;
+    }
+    return tfr_rule_of(op->code);
 }
 
 /* ---- what is not supported, all at once ------------------------------------------------------- */
@@ -81,7 +104,7 @@ static bool mark_reached(const tfr_file *file, int root, bool *reached) {
 static void list_missing(const tfr_graph *g, char *builtin, char *custom, size_t size) {
     for (int i = 0; i < g->n_ops; ++i) {
         const tfr_op *op = &g->ops[i];
-        if (tfr_rule_of(op->code))
+        if (rule_for(op))
             continue;
         char name[96];
         snprintf(name, sizeof name, "%.60s", op->custom ? op->custom : tfr_op_name(op->code));
@@ -219,7 +242,7 @@ bool tfr_import_begin(tfr_import *im, const char *suffix) {
 void tfr_import_ops(tfr_import *im) {
     for (int i = 0; i < im->sub->n_ops && im->status == HONE_OK; ++i) {
         im->op = &im->sub->ops[i];
-        im->rule = tfr_rule_of(im->op->code);
+        im->rule = rule_for(im->op);
         im->rule->build(im);
     }
 }
