@@ -34,8 +34,7 @@ static void add_row(const hone_conv *p, const float *z, int64_t ky, float *y) {
     }
 }
 
-/* Windows that neither overlap nor leave gaps: every output has one tap. */
-static bool is_tiling(const hone_conv *p) {
+bool hone_deconv_is_tiling(const hone_conv *p) {
     return p->kh == p->sh && p->kw == p->sw && p->dh == 1 && p->dw == 1 && p->pt == 0 &&
            p->pl == 0 && p->oh == p->ih * p->sh && p->ow == p->iw * p->sw;
 }
@@ -60,7 +59,7 @@ void hone_deconv_scatter(const hone_conv *p, const float *z, const float *bias, 
     for (int64_t row = first; row < last; ++row) {
         int64_t in = row / p->oh, oy = row % p->oh;
         float *to = y + (row - first) * p->ow * p->ldy;
-        if (is_tiling(p)) {
+        if (hone_deconv_is_tiling(p)) {
             const float *from = z + (in * p->ih + oy / p->sh) * p->iw * columns;
             copy_row(p, from + oy % p->sh * p->kw * p->oc, bias, to);
             continue;

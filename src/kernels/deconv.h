@@ -12,8 +12,11 @@
 #include "kernels/conv.h"
 
 hone_conv hone_deconv_gemm(const hone_conv *p);
-/** Output rows [first, last) of the n * oh to y, where row `first` is; any split gives the same bits. bias may be NULL. p and
- * hone_deconv_gemm(p) have passed hone_conv_check(). */
+/** Windows that neither overlap nor leave gaps: every output has one tap, and the input rows of an
+ * image, or of several, may be taken in bands. */
+bool hone_deconv_is_tiling(const hone_conv *p);
+/** Output rows [first, last) of the n * oh to y, where row `first` is; any split gives the same
+ * bits. bias may be NULL. p and hone_deconv_gemm(p) have passed hone_conv_check(). */
 void hone_deconv_scatter(const hone_conv *p, const float *z, const float *bias, float *y,
                          int64_t first, int64_t last);
 

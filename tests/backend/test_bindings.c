@@ -44,6 +44,19 @@ static void reduce(const char *op, int64_t outer, int64_t n, int64_t inner) {
     gt_finish(&b, op, 1e-5, want, 1, y);
 }
 
+/* Upsampling by windows that tile the output: small, and in bands, the last one lower. */
+static void upsample(int64_t n, int64_t h, int64_t w, int64_t oc, bool has_bias) {
+    gt b = gt_begin();
+    hone_value *x = gt_input(&b, HONE_DTYPE_F32, GT_DIMS(n, 16, h, w));
+    hone_value *weight = gt_weight(&b, GT_DIMS(16, oc, 2, 2));
+    hone_value *y = has_bias
+                        ? gt_node(&b, "ConvTranspose", 3, x, weight, gt_weight(&b, GT_DIMS(oc)))
+                        : gt_node(&b, "ConvTranspose", 2, x, weight);
+    gt_set_ints(&b, "strides", GT_DIMS(2, 2));
+    gt_finish(&b, "upsample", 1e-5,
+              "Transpose:transpose ConvTranspose:deconv_f32 Transpose:transpose", 1, y);
+}
+
 static void topk(int64_t rows, int64_t n, int64_t k, int64_t is_largest) {
     gt b = gt_begin();
     hone_value *x = gt_input(&b, HONE_DTYPE_F32, GT_DIMS(rows, n));
@@ -68,6 +81,9 @@ static void cast(int64_t n, hone_dtype d) {
 }
 
 int main(void) {
+    upsample(1, 5, 7, 20, true);
+    upsample(2, 41, 33, 32, true);
+    upsample(1, 3, 1000, 65, false);
     static const char *const reductions[] = {"ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin"};
     for (int i = 0; i < 4; ++i) {
         reduce(reductions[i], 1, 511, 33);

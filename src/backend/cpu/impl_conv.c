@@ -1,4 +1,5 @@
-/* hone.Conv, hone.Gemm and MatMul of two activations on the convolution kernels, and hone.Pool. */
+/* hone.Conv, hone.Gemm, hone.ConvTranspose and MatMul of two activations on the convolution
+ * kernels, and hone.Pool. */
 #include <string.h>
 
 #include "backend/cpu/impl.h"
@@ -82,11 +83,42 @@ hone_status hone_run_conv(hone_op_ctx *c) {
 /* ---- transposed convolution: a product, then every tap to its pixel -----------------------------
  */
 
+enum { WHOLE_BYTES = 1 << 20, BAND_BYTES = 1 << 18 };
+
+/* A large product would go through memory twice: tiling windows are done in bands of input rows,
+ * whose product stays in L2. */
 typedef struct deconv_state {
-    conv_state gemm;
+    conv_state gemm; /* of a band, or of all */
     hone_conv p;
+    int64_t band, n_bands;      /* input rows; 0: all at once */
     size_t z_bytes, line_bytes; /* line: an output row as floats, for each thread */
 } deconv_state;
+
+static hone_conv band_gemm(const deconv_state *s, int64_t rows) {
+    hone_conv p = s->gemm.p;
+    p.iw = p.ow = rows * s->p.iw;
+    return p;
+}
+
+static size_t max_bytes(size_t a, size_t b) {
+    return a > b ? a : b;
+}
+
+/* Bands, and room for the product of each thread's; the last band may be lower. */
+static void cut_into_bands(hone_prepare_ctx *c, deconv_state *s) {
+    const int64_t rows = s->p.n * s->p.ih, row_bytes = s->p.iw * s->gemm.p.oc * 4;
+    if (!hone_deconv_is_tiling(&s->p) || rows * row_bytes <= WHOLE_BYTES)
+        return;
+    s->band = row_bytes < BAND_BYTES ? BAND_BYTES / row_bytes : 1;
+    s->n_bands = (rows + s->band - 1) / s->band;
+    const hone_conv most = band_gemm(s, s->band),
+                    last = band_gemm(s, rows - (s->n_bands - 1) * s->band);
+    const hone_conv_kernel *k = s->gemm.kernel;
+    s->gemm.scratch_bytes = aligned(max_bytes(k->scratch_bytes(&most), k->scratch_bytes(&last)));
+    s->z_bytes = aligned((size_t)(s->band * row_bytes));
+    c->scratch_bytes =
+        (s->gemm.scratch_bytes + s->z_bytes + s->line_bytes) * (size_t)c->n_threads + 128;
+}
 
 hone_status hone_prepare_deconv(hone_prepare_ctx *c, void **state) {
     deconv_state *s = HONE_NEW(c->arena, deconv_state);
@@ -103,49 +135,91 @@ hone_status hone_prepare_deconv(hone_prepare_ctx *c, void **state) {
     if (s->p.y_storage == HONE_ELEM_BF16)
         s->line_bytes = aligned((size_t)(s->p.ow * s->p.ldy) * sizeof(float));
     c->scratch_bytes += s->z_bytes + s->line_bytes * (size_t)c->n_threads + 128;
+    cut_into_bands(c, s);
     return HONE_OK;
 }
 
-typedef struct scatter_job {
+typedef struct deconv_job {
     const deconv_state *s;
-    const float *z, *bias;
-    void *y;
-    unsigned char *lines;
-} scatter_job;
+    hone_conv_args args; /* y: of the convolution */
+    const float *bias;
+    unsigned char *scratch, *z, *lines; /* for each thread; z: of all when there are no bands */
+} deconv_job;
 
-static void scatter_range(void *arg, int64_t begin, int64_t end, int worker) {
-    const scatter_job *j = arg;
-    const hone_conv *p = &j->s->p;
+/* Output rows [begin, end) of p from z; y: where row 0 of p is. */
+static void scatter(const deconv_job *j, const hone_conv *p, const float *z, unsigned char *y,
+                    int64_t begin, int64_t end, int worker) {
     const int64_t row = p->ow * p->ldy;
     float *line = (float *)(void *)(j->lines + (size_t)worker * j->s->line_bytes);
     if (p->y_storage == HONE_ELEM_F32) {
-        hone_deconv_scatter(p, j->z, j->bias, (float *)j->y + begin * row, begin, end);
+        hone_deconv_scatter(p, z, j->bias, (float *)(void *)y + begin * row, begin, end);
         return;
     }
     for (int64_t i = begin; i < end; ++i) {
-        hone_deconv_scatter(p, j->z, j->bias, line, i, i + 1);
-        hone_vec()->f32_to_bf16(line, (uint16_t *)j->y + i * row, row);
+        hone_deconv_scatter(p, z, j->bias, line, i, i + 1);
+        hone_vec()->f32_to_bf16(line, (uint16_t *)(void *)y + i * row, row);
     }
+}
+
+static void scatter_range(void *arg, int64_t begin, int64_t end, int worker) {
+    const deconv_job *j = arg;
+    scatter(j, &j->s->p, (const float *)(const void *)j->z, j->args.y, begin, end, worker);
+}
+
+static void gemm_task(void *arg, int64_t task, int worker) {
+    const deconv_job *j = arg;
+    const conv_state *g = &j->s->gemm;
+    hone_conv_args args = j->args;
+    args.y = j->z;
+    g->kernel->run(&g->p, &args, task, j->scratch + (size_t)worker * g->scratch_bytes);
+}
+
+static size_t element_bytes(hone_elem e) {
+    return e == HONE_ELEM_F32 ? 4 : 2;
+}
+
+static void band_task(void *arg, int64_t task, int worker) {
+    const deconv_job *j = arg;
+    const deconv_state *s = j->s;
+    const conv_state *g = &s->gemm;
+    const int64_t first = task * s->band, left = s->p.n * s->p.ih - first;
+    hone_conv p = s->p;
+    p.n = 1;
+    p.ih = left < s->band ? left : s->band;
+    p.oh = p.ih * p.sh;
+    const hone_conv q = band_gemm(s, p.ih);
+    const int64_t x_at = first * p.iw * p.ldx, y_at = first * p.sh * p.ow * p.ldy;
+    hone_conv_args args = j->args;
+    args.x = (const unsigned char *)args.x + (size_t)x_at * element_bytes(p.x_storage);
+    args.y = j->z + (size_t)worker * s->z_bytes;
+    for (int64_t i = 0; i < g->kernel->n_tasks(&q); ++i)
+        g->kernel->run(&q, &args, i, j->scratch + (size_t)worker * g->scratch_bytes);
+    scatter(j, &p, args.y, (unsigned char *)j->args.y + (size_t)y_at * element_bytes(p.y_storage),
+            0, p.oh, worker);
 }
 
 hone_status hone_run_deconv(hone_op_ctx *c) {
     const deconv_state *s = c->state;
     if (!s->gemm.kernel)
         return HONE_OK;
-    float *z = hone_op_scratch(c, s->z_bytes);
-    conv_job j = {.s = &s->gemm,
-                  .args = {.x = hone_in(c, HONE_IN_X)->data,
-                           .packed = hone_in(c, HONE_IN_WEIGHT)->data,
-                           .y = z}};
-    j.scratch = hone_op_scratch(c, s->gemm.scratch_bytes * (size_t)hone_pool_threads(c->pool) + 64);
-    unsigned char *lines =
-        hone_op_scratch(c, s->line_bytes * (size_t)hone_pool_threads(c->pool) + 64);
-    if (!z || !j.scratch || !lines)
-        return HONE_E_NOMEM;
-    hone_op_parallel(c, s->gemm.n_tasks, conv_task, &j);
+    const size_t n_threads = (size_t)hone_pool_threads(c->pool);
     const hone_tensor *bias = hone_in(c, HONE_IN_BIAS);
-    scatter_job scatter = {s, z, bias ? bias->data : NULL, hone_out(c, 0)->data, lines};
-    hone_parallel_range(c->pool, s->p.n * s->p.oh, 8, scatter_range, &scatter);
+    deconv_job j = {.s = s,
+                    .args = {.x = hone_in(c, HONE_IN_X)->data,
+                             .packed = hone_in(c, HONE_IN_WEIGHT)->data,
+                             .y = hone_out(c, 0)->data},
+                    .bias = bias ? bias->data : NULL};
+    j.z = hone_op_scratch(c, s->z_bytes * (s->band ? n_threads : 1));
+    j.scratch = hone_op_scratch(c, s->gemm.scratch_bytes * n_threads + 64);
+    j.lines = hone_op_scratch(c, s->line_bytes * n_threads + 64);
+    if (!j.z || !j.scratch || !j.lines)
+        return HONE_E_NOMEM;
+    if (s->band) {
+        hone_op_parallel(c, s->n_bands, band_task, &j);
+        return HONE_OK;
+    }
+    hone_op_parallel(c, s->gemm.n_tasks, gemm_task, &j);
+    hone_parallel_range(c->pool, s->p.n * s->p.oh, 8, scatter_range, &j);
     return HONE_OK;
 }
 
