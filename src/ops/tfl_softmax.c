@@ -1,5 +1,7 @@
 /* Softmax of rows of 8-bit numbers in fixed point: exp by a product of powers, as
  * gemmlowp's fixed-point numbers do it (gemmlowp/fixedpoint/fixedpoint.h). */
+#include "ops/tfl_softmax.h"
+
 #include "ops/tfl_quant.h"
 
 enum { INPUT_BITS = 5, SUM_BITS = 12 }; /* integer bits: exp takes Q5.26, its sum is Q12.19 */
@@ -79,6 +81,10 @@ hone_status hone_ref_tfl_softmax(hone_op_ctx *c) {
     j.n = x->rank ? x->dims[x->rank - 1] : 1;
     if (hone_tensor_count(x) == 0)
         return HONE_OK;
+    if (x->dtype == HONE_DTYPE_I16) {
+        tfl_softmax16(x, y, tfl_param_of(c->node, "x").scale, j.n);
+        return HONE_OK;
+    }
     j.low = x->dtype == HONE_DTYPE_U8 ? 0 : -128;
     j.high = j.low + 255;
     fill_exp(&j, tfl_param_of(c->node, "x").scale);

@@ -112,9 +112,26 @@ static hone_value *clip(tfr_import *im, hone_value *x, float low, float high) {
                     (hone_value *[]){x, tfr_const_f32(im, low), tfr_const_f32(im, high)}, 3);
 }
 
+/* LOGISTIC and TANH on 16 bits, to the scale that LiteRT wants. */
+static bool build_sigmoid(tfr_import *im) {
+    const tfr_tensor *x = tfr_in_tensor(im, 0), *y = tfr_out_tensor(im, 0);
+    int code = im->op->code;
+    bool fits = (code == TFL_LOGISTIC || code == TFL_TANH) && tfr_runs_on_integers(im, false) &&
+                x->dtype == HONE_DTYPE_I16 && y->dtype == HONE_DTYPE_I16 && x->quant.zero_point[0] == 0 &&
+                y->quant.zero_point[0] == 0 && y->quant.scale[0] == 1.0f / 32768;
+    if (!fits)
+        return false;
+    hone_value *v = tfr_unary(im, code == TFL_TANH ? "QTanh" : "QSigmoid", tfr_in_raw(im, 0));
+    tfr_param(im, v, "x", x);
+    tfr_out_raw(im, 0, v);
+    return true;
+}
+
 void tfr_build_activation(tfr_import *im) {
     const tfr_tensor *from = tfr_in_tensor(im, 0), *to = tfr_out_tensor(im, 0);
     if (tfr_build_by_table(im))
+        return;
+    if (build_sigmoid(im))
         return;
     if ((im->op->code == TFL_RELU || im->op->code == TFL_RELU6) && tfr_runs_on_integers(im, false)) {
         tfr_out_raw(im, 0, tfr_rescale_within(im, tfr_in_raw(im, 0), from, to,

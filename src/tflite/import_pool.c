@@ -86,7 +86,8 @@ void tfr_build_reduce_bool(tfr_import *im) {
 void tfr_build_softmax(tfr_import *im) {
     float beta = tfr_option_f32(im, 0, 0);
     const tfr_tensor *x = tfr_in_tensor(im, 0), *out = tfr_out_tensor(im, 0);
-    bool is_small = x && out && x->dtype == out->dtype && x->dtype != HONE_DTYPE_I16;
+    bool is_small = x && out && x->dtype == out->dtype &&
+                    (x->dtype != HONE_DTYPE_I16 || (x->quant.n_scales == 1 && x->quant.zero_point[0] == 0));
     hone_value *y;
     if (is_small && tfr_runs_on_integers(im, false)) {
         y = tfr_unary(im, "QSoftmax", tfr_in_raw(im, 0));

@@ -148,11 +148,62 @@ def space():
     return m.bytes([t[0]], [t[6]])
 
 
+def lstm(is_int: bool):
+    """A layer with projection and layer normalisation."""
+    m = Model()
+    batch, time, n, cells, outputs = 2, 3, 4, 6, 5
+    kinds = s.TensorType
+
+    def vector(length):
+        if is_int:
+            return m.tensor([length], kinds.INT16, np.full(length, 4000, np.int16), [1 / 8192])
+        return weights(m, [length], False)
+
+    def bias(length):
+        if is_int:
+            return m.tensor([length], I32, np.arange(length, dtype=np.int32), [4e-4])
+        return weights(m, [length], False)
+
+    x, y = activation(m, [batch, time, n], is_int), activation(m, [batch, time, outputs], is_int)
+    inputs = [x, *(weights(m, [cells, n], is_int) for _ in range(4))]
+    inputs += [*(weights(m, [cells, outputs], is_int) for _ in range(4)), -1, -1, -1]
+    inputs += [*(bias(cells) for _ in range(4)), weights(m, [outputs, cells], is_int), bias(outputs)]
+    if is_int:
+        inputs += [m.variable([batch, outputs], I8, [0.05], 3),
+                   m.variable([batch, cells], kinds.INT16, [2**-11])]
+    else:
+        inputs += [m.variable([batch, outputs]), m.variable([batch, cells])]
+    inputs += [vector(cells) for _ in range(4)]
+    inner = [m.tensor([1], kinds.INT16, scale=[2**-10]) for _ in range(4)]
+    inner.append(m.tensor([1], I8, scale=[1 / 128]))
+    m.op(B.UNIDIRECTIONAL_SEQUENCE_LSTM, inputs, [y], "UnidirectionalSequenceLSTMOptions", inner,
+         fusedActivationFunction=4, cellClip=1.0)
+    return m.bytes([x], [y])
+
+
+def recurrent():
+    """SVDF, both directions of an RNN."""
+    m = Model()
+    x, f, z = m.tensor([1, 4]), m.tensor([1, 3]), m.tensor([1, 1, 3])
+    m.op(B.SVDF, [x, weights(m, [6, 4], True), weights(m, [6, 2], True), weights(m, [3], False),
+                  m.variable([1, 12])], [f], "SVDFOptions", rank=2, fusedActivationFunction=1)
+    m.op(B.RESHAPE, [f, ints(m, [1, 1, 3])], [z], "ReshapeOptions", newShape=[1, 1, 3])
+    inputs = [z]
+    for _ in range(2):
+        inputs += [weights(m, [2, 3], False), weights(m, [2, 2], False), weights(m, [2], False),
+                   m.variable([1, 2])]
+    y = m.tensor([1, 1, 4])
+    m.op(B.BIDIRECTIONAL_SEQUENCE_RNN, [*inputs, -1, -1, -1], [y], "BidirectionalSequenceRNNOptions",
+         timeMajor=True, fusedActivationFunction=4, mergeOutputs=True)
+    return m.bytes([x], [y])
+
+
 def main() -> None:
     folder = pathlib.Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     seeds = {"layers": layers(False), "layers_int8": layers(True), "moves": moves(False),
-             "moves_int8": moves(True), "space": space()}
+             "moves_int8": moves(True), "space": space(), "lstm": lstm(False), "lstm_int8": lstm(True),
+             "recurrent": recurrent()}
     for is_int in (False, True):
         m = Model()
         at = x = activation(m, [2, 3], is_int)

@@ -183,6 +183,15 @@ def test_operator(op, shapes, out, extra, options, kind, same, to, scale, zero, 
     compare(m.bytes(xs, [y]), positive, steps, resolver)
 
 
+@pytest.mark.parametrize("op,options", [("LOGISTIC", None), ("TANH", None), ("SOFTMAX", "SoftmaxOptions")])
+@pytest.mark.parametrize("scale", [5e-4, 2**-12, 2**-11, 3e-6, 1e-2])
+def test_sixteen_bits(op, options, scale):
+    m = Model()
+    x, y = m.tensor([20, 50], I16, scale=[scale]), m.tensor([20, 50], I16, scale=[1 / 32768])
+    m.op(getattr(B, op), [x], [y], options, **({"beta": 1.0} if options else {}))
+    compare(m.bytes([x], [y]))
+
+
 @pytest.mark.parametrize("kind,shape", [(U8, [2, 60]), (U8, [60]), (I8, [2, 60])])
 def test_division(kind, shape):
     """No divisor is 0, no quotient is shifted by more than 31 bits, which LiteRT does not define."""
