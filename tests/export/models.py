@@ -111,7 +111,9 @@ TORCH: dict[str, Model] = {
     "torchvision/mobilenet_v2": _image(_vision("mobilenet_v2")),
     "torchvision/mobilenet_v3_small": _image(_vision("mobilenet_v3_small")),
     "torchvision/resnet18": _image(_vision("resnet18")),
-    "torchvision/resnet50": _image(_vision("resnet50")),
+    # At 64 pixels the last layers see six, whose statistics amplify rounding: ONNX Runtime's result
+    # is 1.4e-4 away from PyTorch's.
+    "torchvision/resnet50": _image(_vision("resnet50"), size=128),
     "torchvision/efficientnet_b0": _image(_vision("efficientnet_b0")),
     "torchvision/shufflenet_v2_x0_5": _image(_vision("shufflenet_v2_x0_5")),
     "torchvision/mnasnet0_5": _image(_vision("mnasnet0_5")),
