@@ -153,6 +153,17 @@ static hone_value *prelu(gt *b, hone_value *x) {
     return gt_node(b, "PRelu", 2, x, gt_weight(b, GT_DIMS(12, 1, 1)));
 }
 
+/* Boxes of three anchors: [n, a * c, h, w] to [n, a, h * w, c]. */
+static hone_value *anchors(gt *b, hone_value *x) {
+    return transposed(b, shaped(b, x, GT_DIMS(2, 3, 4, 48)), GT_DIMS(0, 1, 3, 2));
+}
+/* The same with something in between, which cannot be seen through. */
+static hone_value *activated_anchors(gt *b, hone_value *x) {
+    hone_value *y = gt_node(b, "Softmax", 1, shaped(b, x, GT_DIMS(2, 3, 4, 48)));
+    gt_set(b, "axis", 3);
+    return transposed(b, y, GT_DIMS(0, 1, 3, 2));
+}
+
 /* A factor and an addition behind a product, as layer scale has them. */
 static void check_layer_scale(void) {
     for (int trans_b = 0; trans_b < 2; ++trans_b) {
@@ -191,6 +202,8 @@ int main(void) {
     check("softmax", softmax, 12, 1 + 1);
     check("argmax", argmax, 0, 1);
     check("depth to space", space, 3, 1 + 1 + 3);
+    check("anchors", anchors, 0, 1 + 1);
+    check("activated anchors", activated_anchors, 0, 1 + 2);
     check("prelu", prelu, 12, 1 + 1);
     return CHECK_RESULT();
 }

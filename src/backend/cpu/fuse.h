@@ -8,6 +8,11 @@
 /** Attention of static shape becomes hone.Attention, which reads and writes through strides. Comes
  * first: works on the canonical graph. */
 HONE_NODISCARD hone_status hone_cpu_lower_attention(hone_graph *g, hone_error *err);
+/** Transposes with reshapes between them become one. Comes after layouts have been chosen. */
+HONE_NODISCARD hone_status hone_cpu_lower_moves(hone_graph *g, hone_error *err);
+/** Nodes whose results nobody reads go, and places in the list that hold none; the graph is indexed
+ * anew. */
+HONE_NODISCARD hone_status hone_cpu_drop_unread(hone_graph *g, hone_error *err);
 /** MatMul and Gemm with constant weights become hone.Gemm. */
 HONE_NODISCARD hone_status hone_cpu_lower_gemm(hone_graph *g, hone_error *err);
 /** LSTM and GRU with constant weights become hone.Gemm and hone.Recurrent. */

@@ -30,6 +30,7 @@ static hone_status lower_graph(hone_graph *g, const hone_lower_options *options,
     }
     HONE_TRY(hone_cpu_lower_attention(g, err));
     HONE_TRY(hone_cpu_layout(g, err));
+    HONE_TRY(hone_cpu_lower_moves(g, err));
     HONE_TRY(hone_cpu_lower_gemm(g, err));
     HONE_TRY(hone_cpu_lower_rnn(g, err));
     HONE_TRY(hone_cpu_fuse_epilogues(g, err));

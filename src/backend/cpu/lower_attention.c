@@ -91,22 +91,6 @@ static hone_status lower(hone_graph *g, int position, const hone_view *views, ho
     return HONE_OK;
 }
 
-/* Whatever nobody reads any more. */
-static void drop_unread(hone_graph *g) {
-    for (int k = g->n_nodes - 1; k >= 0; --k) {
-        const hone_node *n = g->nodes[k];
-        bool is_needed = n->op->flags & (HONE_OP_CONTROL | HONE_OP_RANDOM);
-        for (int o = 0; o < n->n_out; ++o)
-            is_needed = is_needed || (n->out[o] && n->out[o]->n_uses > 0);
-        for (int i = 0; !is_needed && i < n->n_in; ++i) {
-            if (n->in[i])
-                n->in[i]->n_uses--;
-        }
-        if (!is_needed)
-            g->nodes[k] = NULL;
-    }
-}
-
 hone_status hone_cpu_lower_attention(hone_graph *g, hone_error *err) {
     bool has_any = false;
     for (int k = 0; k < g->n_nodes; ++k) {
@@ -126,13 +110,5 @@ hone_status hone_cpu_lower_attention(hone_graph *g, hone_error *err) {
             has_any = true;
         }
     }
-    if (!has_any)
-        return HONE_OK;
-    hone_graph_compact(g);
-    if (hone_graph_index(g) != HONE_OK)
-        return hone_fail(err, HONE_E_NOMEM, "no memory to index");
-    drop_unread(g);
-    hone_graph_compact(g);
-    return hone_graph_index(g) == HONE_OK ? HONE_OK
-                                          : hone_fail(err, HONE_E_NOMEM, "no memory to index");
+    return has_any ? hone_cpu_drop_unread(g, err) : HONE_OK;
 }
