@@ -152,12 +152,12 @@ void cli_print_values(const char *title, const hone_graph *g, hone_value *const 
     printf("%s\n", title);
     for (int i = 0; i < n; ++i) {
         char type[300];
-        if (list[i]->initial && !all)
+        if (list[i]->initial && !list[i]->next && !all)
             n_left_out++;
         else
             cli_say(stdout, "  %s: %s%s\n", list[i]->name,
                     hone_type_describe(g, &list[i]->type, type, sizeof type),
-                    list[i]->initial ? " (has a default)" : "");
+                    list[i]->next ? " (state)" : list[i]->initial ? " (has a default)" : "");
     }
     if (n_left_out)
         printf("  and %d with defaults (--all lists them)\n", n_left_out);
@@ -248,6 +248,7 @@ void cli_json_values(cli_json *j, const char *key, const hone_graph *g, hone_val
         cli_json_text(j, "name", io.name);
         cli_json_text(j, "dtype", io.dtype ? hone_dtype_name(io.dtype) : NULL);
         cli_json_bool(j, "optional", io.is_optional);
+        cli_json_bool(j, "state", io.is_state);
         if (io.rank >= 0)
             cli_json_open(j, "dims", '[');
         for (int d = 0; d < io.rank; ++d) {

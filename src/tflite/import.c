@@ -108,6 +108,8 @@ static void list_missing(const tfr_graph *g, char *builtin, char *custom, size_t
             continue;
         char name[96];
         snprintf(name, sizeof name, "%.60s", op->custom ? op->custom : tfr_op_name(op->code));
+        if (!name[0])
+            snprintf(name, sizeof name, "(without a name)");
         list_name(op->custom ? custom : builtin, size, name);
     }
 }

@@ -96,8 +96,8 @@ static bool *touched_by(tfr_import *im, const call *a, const call *b) {
         tfr_fail(im, HONE_E_NOMEM, "out of memory");
         return NULL;
     }
-    tfr_touched(im, a->graph, a->handle, a->n, touched, 0);
-    tfr_touched(im, b->graph, b->handle, b->n, touched, 0);
+    tfr_touched(im, a->graph, a->handle, a->n, touched);
+    tfr_touched(im, b->graph, b->handle, b->n, touched);
     return touched;
 }
 

@@ -45,6 +45,8 @@ typedef struct tfr_shared {
     const tfr_import *root;
     tfr_var *vars;
     int n_vars;
+    int **var_of; /* by subgraph and tensor: 1 + the variable that it is, or is a handle of where VAR_HANDLE made
+                     it; 0: none */
     int n_inlined; /* subgraphs so far, for names */
 } tfr_shared;
 
@@ -144,7 +146,7 @@ void tfr_state_out(tfr_import *im, int k, hone_value *v);
 /** Outputs for the variables that changed; those that never do become constants. */
 void tfr_finish_variables(tfr_import *root);
 /** Bits of the variables that a subgraph and those that it calls may touch; `handles` by its inputs. */
-void tfr_touched(tfr_import *im, int graph, const int *handles, int n, bool *touched, int depth);
+void tfr_touched(tfr_import *im, int graph, const int *handles, int n, bool *touched);
 /** A copy in the graph's arena; NULL: out of memory. */
 const hone_tensor *tfr_adopt(tfr_import *im, const hone_tensor *t);
 /** Type of a variable: that of its first value, or of its tensor. */

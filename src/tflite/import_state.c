@@ -35,13 +35,7 @@ static int find_resource(const tfr_import *im, const char *name) {
 }
 
 static int find_tensor(const tfr_import *im, const tfr_graph *g, int tensor) {
-    int graph = (int)(g - im->file->graphs);
-    for (int i = 0; i < im->shared->n_vars; ++i) {
-        const tfr_var *v = &im->shared->vars[i];
-        if (!v->name && v->graph == graph && v->tensor == tensor)
-            return i;
-    }
-    return -1;
+    return g->tensors[tensor].is_variable ? im->shared->var_of[g - im->file->graphs][tensor] - 1 : -1;
 }
 
 static void add_variable(tfr_import *im, tfr_var v, int *cap) {
@@ -64,54 +58,75 @@ static int shown_by(const tfr_graph *g, int handle) {
 
 static void find_in_op(tfr_import *im, int graph, const tfr_op *op, int *cap) {
     const tfr_graph *g = &im->file->graphs[graph];
+    int *var_of = im->shared->var_of[graph];
     im->op = op;
     for (int k = 0; k < op->n_in; ++k) {
         int t = op->in[k];
-        if (t >= 0 && g->tensors[t].is_variable && find_tensor(im, g, t) < 0)
-            add_variable(im, (tfr_var){.graph = graph, .tensor = t}, cap);
+        if (t < 0 || !g->tensors[t].is_variable || var_of[t])
+            continue;
+        add_variable(im, (tfr_var){.graph = graph, .tensor = t}, cap);
+        var_of[t] = im->shared->n_vars;
     }
-    if (op->code != TFL_VAR_HANDLE || op->n_out < 1)
+    if (op->code != TFL_VAR_HANDLE || op->n_out < 1 || op->out[0] < 0 || im->status != HONE_OK)
         return;
     const char *name = resource_name(im, op);
     int i = find_resource(im, name), shown = shown_by(g, op->out[0]);
-    if (i < 0 && name)
+    if (i < 0 && name) {
         add_variable(im, (tfr_var){.name = name, .graph = graph, .tensor = shown}, cap);
-    else if (i >= 0 && im->shared->vars[i].tensor < 0)
-        im->shared->vars[i].graph = graph, im->shared->vars[i].tensor = shown;
+        i = im->shared->n_vars - 1;
+    } else if (i >= 0 && im->shared->vars[i].tensor < 0) {
+        im->shared->vars[i].graph = graph;
+        im->shared->vars[i].tensor = shown;
+    }
+    var_of[op->out[0]] = i + 1;
 }
 
 void tfr_find_variables(tfr_import *im) {
-    int cap = 0;
-    for (int g = 0; g < im->file->n_graphs; ++g) {
-        for (int i = 0; i < im->file->graphs[g].n_ops && im->status == HONE_OK; ++i)
-            find_in_op(im, g, &im->file->graphs[g].ops[i], &cap);
+    int cap = 0, n = im->file->n_graphs;
+    im->shared->var_of = HONE_NEW_ARRAY(im->g->arena, int *, n + 1);
+    for (int g = 0; im->shared->var_of && g < n; ++g) {
+        const tfr_graph *graph = &im->file->graphs[g];
+        im->shared->var_of[g] = HONE_NEW_ARRAY(im->g->arena, int, graph->n_tensors + 1);
+        if (!im->shared->var_of[g])
+            tfr_fail(im, HONE_E_NOMEM, "out of memory");
+        for (int i = 0; i < graph->n_ops && im->status == HONE_OK; ++i)
+            find_in_op(im, g, &graph->ops[i], &cap);
     }
     im->op = &tfr_no_op;
+    if (!im->shared->var_of)
+        tfr_fail(im, HONE_E_NOMEM, "out of memory");
 }
 
-void tfr_touched(tfr_import *im, int graph, const int *handles, int n, bool *touched, int depth) {
-    if (graph < 0 || graph >= im->file->n_graphs || depth > TFR_MAX_DEPTH)
+/* Marks the variables of a subgraph and of those that it calls, each once. */
+static void touch(const tfr_import *im, int graph, bool *touched, bool *seen, int depth) {
+    if (graph < 0 || graph >= im->file->n_graphs || depth > TFR_MAX_DEPTH || seen[graph])
         return;
     const tfr_graph *g = &im->file->graphs[graph];
+    seen[graph] = true;
+    for (int t = 0; t < g->n_tensors; ++t) {
+        int var = im->shared->var_of[graph][t];
+        if (var)
+            touched[var - 1] = true;
+    }
+    for (int i = 0; i < g->n_ops; ++i) {
+        int called[2];
+        tfr_flat flat = im->file->flat;
+        int n = tfr_called(&flat, &g->ops[i], called);
+        for (int k = 0; k < n; ++k)
+            touch(im, called[k], touched, seen, depth + 1);
+    }
+}
+
+void tfr_touched(tfr_import *im, int graph, const int *handles, int n, bool *touched) {
+    bool *seen = HONE_NEW_ARRAY(im->g->arena, bool, im->file->n_graphs + 1);
     for (int i = 0; i < n; ++i) {
         if (handles[i])
             touched[handles[i] - 1] = true;
     }
-    for (int i = 0; i < g->n_ops; ++i) {
-        const tfr_op *op = &g->ops[i];
-        int called[2], var = op->code == TFL_VAR_HANDLE ? find_resource(im, resource_name(im, op)) : -1;
-        if (var >= 0)
-            touched[var] = true;
-        for (int k = 0; k < op->n_in; ++k) {
-            var = op->in[k] >= 0 ? find_tensor(im, g, op->in[k]) : -1;
-            if (var >= 0)
-                touched[var] = true;
-        }
-        tfr_flat flat = im->file->flat;
-        int n_called = tfr_called(&flat, op, called);
-        for (int k = 0; k < n_called; ++k)
-            tfr_touched(im, called[k], NULL, 0, touched, depth + 1);
-    }
+    if (seen)
+        touch(im, graph, touched, seen, 0);
+    else
+        tfr_fail(im, HONE_E_NOMEM, "out of memory");
 }
 
 /* ---- values ----------------------------------------------------------------------------------- */
@@ -302,11 +317,11 @@ void tfr_finish_variables(tfr_import *im) {
 /* ---- rules ------------------------------------------------------------------------------------ */
 
 void tfr_build_var_handle(tfr_import *im) {
-    int var = find_resource(im, resource_name(im, im->op));
-    if (im->op->n_out < 1 || im->op->out[0] < 0 || var < 0)
+    int t = im->op->n_out > 0 ? im->op->out[0] : -1;
+    if (t < 0)
         tfr_fail(im, HONE_E_FORMAT, "a handle of nothing");
     else
-        im->resource[im->op->out[0]] = var + 1;
+        im->resource[t] = im->shared->var_of[im->sub - im->file->graphs][t];
 }
 
 /* The variable that input 0 is a handle of. */

@@ -383,6 +383,14 @@ def test_detection(regular, background, per_box):
     compare(m.bytes([x, scores], ys))
 
 
+def test_custom_operator_without_a_name():
+    m = Model()
+    x, y = m.tensor([1]), m.tensor([1])
+    m.op(B.CUSTOM, [x], [y])
+    with pytest.raises(hone.HoneError, match="without a name"):
+        hone.InferenceSession(m.bytes([x], [y]))
+
+
 def test_custom_operators_are_listed():
     m = Model()
     x, y, z = (m.tensor([1, 3]) for _ in range(3))
