@@ -11,6 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ._convert import ConvertError, convert
     from ._native import HoneError
     from ._program import check, inspect
     from .export import export_tf, export_torch
@@ -20,20 +21,24 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Binding",
+    "ConvertError",
     "HoneError",
     "InferenceSession",
     "NodeArg",
     "SessionOptions",
     "build",
     "check",
+    "convert",
     "export_tf",
     "export_torch",
     "inspect",
 ]
 
 _PLACES = {
+    "ConvertError": "._convert",
     "HoneError": "._native",
     "check": "._program",
+    "convert": "._convert",
     "export_tf": ".export",
     "export_torch": ".export",
     "inspect": "._program",

@@ -16,13 +16,21 @@ from . import _program
 #: verb: the module, below this package
 VERBS = {
     "compare": ".compare.command",
+    "convert": "._convert",
     "export": ".export.command",
 }
 
 
 def main(arguments: Sequence[str]) -> int:
     if arguments and arguments[0] in VERBS:
-        module = importlib.import_module(VERBS[arguments[0]], __package__)
+        try:
+            module = importlib.import_module(VERBS[arguments[0]], __package__)
+        except ModuleNotFoundError as error:
+            sys.exit(
+                f"hone: 'hone {arguments[0]}' needs the Python package {error.name}, which"
+                f" {sys.executable} lacks\n  next: {sys.executable} -m pip install {error.name},"
+                " or set HONE_PYTHON to the interpreter that has it"
+            )
         status: int = module.main(arguments[1:])
         return status
     sys.argv[1:] = arguments

@@ -139,9 +139,14 @@ static void sync_folder(const char *path) {
     free(folder);
 }
 
-hone_status hone_file_commit(hone_file_writer *w, hone_error *err) {
+hone_status hone_file_flush(hone_file_writer *w, hone_error *err) {
     hone_status status = write_all(w, w->buffer, w->n_buffered, err);
     w->n_buffered = 0;
+    return status;
+}
+
+hone_status hone_file_commit(hone_file_writer *w, hone_error *err) {
+    hone_status status = hone_file_flush(w, err);
     if (status == HONE_OK && fsync(w->fd) != 0)
         status = hone_fail(err, HONE_E_IO, "cannot write %s: %s", w->path, strerror(errno));
     if (status == HONE_OK && rename(w->temporary, w->path) != 0)

@@ -30,6 +30,8 @@ typedef struct hone_file_writer {
 HONE_NODISCARD hone_status hone_file_begin(hone_file_writer *w, const char *path, hone_error *err);
 HONE_NODISCARD hone_status hone_file_put(hone_file_writer *w, const void *bytes, size_t n,
                                          hone_error *err);
+/** What was put so far can be read from w->temporary afterwards. */
+HONE_NODISCARD hone_status hone_file_flush(hone_file_writer *w, hone_error *err);
 /** Flush to the disk and rename into place; on failure the temporary file is removed. */
 HONE_NODISCARD hone_status hone_file_commit(hone_file_writer *w, hone_error *err);
 /** Drop what was written. No-op after a commit. */

@@ -23,7 +23,10 @@ typedef struct cli_list {
 typedef struct cli_args {
     cli_list files; /* positional */
     cli_list inputs, shapes;
-    const char *output, *output_dir, *graph, *trace, *passes, *tune, *tune_cache, *isa, *precision;
+    int argc; /* as given, after the verb */
+    char **argv;
+    const char *output, *output_dir, *graph, *trace, *passes, *tune, *tune_cache, *isa, *precision,
+        *verify;
     int level, level_a, level_b, threads, stop_at, seed, runs;
     double seconds, rtol, atol;
     size_t max_ram;

@@ -4,66 +4,147 @@
 
 #include "cli/findings.h"
 #include "cli/options_def.h"
-#include "cli/subject.h"
+#include "cli/python.h"
+#include "cli/verify.h"
 #include "engine/profile.h"
 #include "tflite/convert.h"
+
+/* What FP16 weights may change: 2^-11 of each, and more as layers follow each other. */
+#define FP16_TOLERANCE 2e-2
+
+typedef struct conversion {
+    const cli_args *args;
+    const hone_model *model;
+    hone_findings findings;
+    cli_comparison comparison;
+    double convert_ms, verify_ms;
+    bool is_verified;
+} conversion;
 
 static hone_status put(void *arg, const void *bytes, size_t n) {
     return hone_file_put(arg, bytes, n, NULL);
 }
 
-/* The graph, with shapes and constants as the arguments say, to a file that appears whole. */
-static hone_status write_tflite(const cli_args *args, const hone_model *model, hone_graph *g,
-                                hone_findings *findings, hone_error *err) {
-    hone_tflite_options options = {.is_fp16 = args->fp16, .has_channels_last_io = args->nhwc_io};
+static double now_ms(void) {
+    return (double)cli_now_ns() * 1e-6;
+}
+
+static hone_status fix_shapes(const cli_args *args, hone_graph *g, hone_error *err) {
     cli_shapes shapes;
-    hone_file_writer w;
-    hone_fix_defaults(g);
     hone_status status = cli_shapes_parse(&args->shapes, &shapes, err);
     if (status == HONE_OK)
         status = hone_apply_shapes(g, shapes.range, shapes.n, err);
     cli_shapes_free(&shapes);
-    HONE_TRY(status);
-    HONE_TRY(hone_onnx_align(g, SIZE_MAX, &model->map, err));
-    HONE_TRY(hone_file_begin(&w, args->output, err));
-    status = hone_tflite_convert(g, &options, findings, put, &w, err);
+    return status;
+}
+
+static double at_least(double given, double least) {
+    return given > least ? given : least;
+}
+
+/* Read the file back and run it beside the original. */
+static hone_status verify(conversion *c, const char *path, hone_error *err) {
+    const cli_args *args = c->args;
+    double least = args->fp16 ? FP16_TOLERANCE : 0, start = now_ms();
+    hone_model *after;
+    HONE_TRY(hone_model_open(path, &after, err));
+    cli_pair pair = {.before = c->model,
+                     .after = after,
+                     .path_before = args->files.item[0],
+                     .path_after = args->output,
+                     .what = "converted",
+                     .cure = "--rtol and --atol set the tolerance, --no-verify skips the check",
+                     .rules = {.rtol = at_least(args->rtol, least),
+                               .atol = at_least(args->atol, least),
+                               .has_any_scale = true,
+                               .has_moved_io = args->nhwc_io,
+                               .has_moved_inside = true}};
+    hone_status status = cli_verify(args, &pair, &c->comparison, err);
+    hone_model_destroy(after);
+    c->is_verified = status == HONE_OK;
+    c->verify_ms = now_ms() - start;
+    return status;
+}
+
+static hone_status write_tflite(conversion *c, hone_graph *g, hone_file_writer *w,
+                                hone_error *err) {
+    double start = now_ms();
+    hone_tflite_options options = {.is_fp16 = c->args->fp16,
+                                   .has_channels_last_io = c->args->nhwc_io};
+    HONE_TRY(hone_tflite_convert(g, &options, &c->findings, put, w, err));
+    HONE_TRY(hone_file_flush(w, err));
+    c->convert_ms += now_ms() - start;
+    return c->args->no_verify ? HONE_OK : verify(c, w->temporary, err);
+}
+
+/* The graph, with shapes and constants as the arguments say, to a file that appears whole and
+ * checked. */
+static hone_status convert_graph(conversion *c, hone_graph *g, hone_error *err) {
+    hone_file_writer w;
+    double start = now_ms();
+    hone_fix_defaults(g);
+    HONE_TRY(fix_shapes(c->args, g, err));
+    HONE_TRY(hone_onnx_align(g, SIZE_MAX, &c->model->map, err));
+    HONE_TRY(hone_file_begin(&w, c->args->output, err));
+    c->convert_ms += now_ms() - start;
+    hone_status status = write_tflite(c, g, &w, err);
     if (status == HONE_OK)
         return hone_file_commit(&w, err);
     hone_file_abort(&w);
     return status;
 }
 
-static void report(const cli_args *args, const hone_findings *f, double ms, bool is_done) {
+static int64_t bytes_of(const char *path) {
     struct stat st;
-    long long bytes = is_done && stat(args->output, &st) == 0 ? (long long)st.st_size : 0;
-    if (args->json) {
-        cli_json j = {.to = stdout};
-        cli_json_open(&j, NULL, '{');
-        cli_json_text(&j, "output", is_done ? args->output : "");
-        cli_json_int(&j, "file_bytes", bytes);
-        cli_json_number(&j, "convert_ms", ms);
-        cli_findings_json(&j, f);
-        cli_json_close(&j, '}');
-        return;
+    return stat(path, &st) == 0 ? (int64_t)st.st_size : 0;
+}
+
+static void report_json(const conversion *c, bool is_done) {
+    cli_json j = {.to = stdout};
+    cli_json_open(&j, NULL, '{');
+    cli_json_text(&j, "output", is_done ? c->args->output : "");
+    cli_json_int(&j, "file_bytes", is_done ? bytes_of(c->args->output) : 0);
+    cli_json_number(&j, "convert_ms", c->convert_ms);
+    cli_json_bool(&j, "verified", c->is_verified);
+    if (c->is_verified) {
+        cli_json_number(&j, "verify_ms", c->verify_ms);
+        cli_json_int(&j, "tensors_compared", c->comparison.n_compared);
+        cli_json_number(&j, "outputs_max_abs", cli_worst_output(&c->comparison));
     }
-    cli_findings_print(f, stdout);
-    if (is_done)
-        cli_say(stdout, "%s: %s, converted in %.0f ms\n", args->output, cli_bytes((double)bytes).s,
-                ms);
+    cli_findings_json(&j, &c->findings);
+    cli_json_close(&j, '}');
+}
+
+static void report_text(const conversion *c, bool is_done) {
+    cli_findings_print(&c->findings, stdout);
+    if (!is_done)
+        return;
+    cli_say(stdout, "%s: %s, converted in %.0f ms\n", c->args->output,
+            cli_bytes((double)bytes_of(c->args->output)).s, c->convert_ms);
+    if (c->is_verified)
+        printf(
+            "verified on random inputs (seed %d): %d tensors compared, outputs differ by %.3g at "
+            "most\n",
+            c->args->seed, c->comparison.n_compared, cli_worst_output(&c->comparison));
+    else
+        printf("not verified (--no-verify)\n");
 }
 
 static hone_status convert(const cli_args *args, const char *path, hone_error *err) {
     hone_model *model;
-    hone_findings findings = {.n = 0};
-    int64_t start = cli_now_ns();
+    conversion c = {.args = args};
+    double start = now_ms();
     HONE_TRY(cli_model_open(path, &model, err));
     hone_graph *g = hone_graph_clone(model->graph);
-    hone_arena_init(&findings.arena, 0);
-    hone_status status = g ? write_tflite(args, model, g, &findings, err)
-                           : hone_fail(err, HONE_E_NOMEM, "no memory to copy the graph");
-    if (status == HONE_OK || findings.n)
-        report(args, &findings, (double)(cli_now_ns() - start) * 1e-6, status == HONE_OK);
-    hone_findings_free(&findings);
+    c.model = model;
+    c.convert_ms = now_ms() - start;
+    hone_arena_init(&c.findings.arena, 0);
+    hone_status status =
+        g ? convert_graph(&c, g, err) : hone_fail(err, HONE_E_NOMEM, "no memory to copy the graph");
+    if (status == HONE_OK || c.findings.n)
+        (args->json ? report_json : report_text)(&c, status == HONE_OK);
+    cli_comparison_free(&c.comparison);
+    hone_findings_free(&c.findings);
     hone_graph_destroy(g);
     hone_model_destroy(model);
     return status;
@@ -75,6 +156,10 @@ static int run(const cli_args *args) {
     const char *dot = args->output ? strrchr(args->output, '.') : NULL;
     if (!dot || strcmp(dot, ".tflite") != 0)
         return cli_misuse("convert", "where to? give -o OUT.tflite");
+    if (args->verify && strcmp(args->verify, "litert") == 0)
+        return cli_run_python("convert", args->argc, args->argv);
+    if (args->verify && strcmp(args->verify, "hone") != 0)
+        return cli_misuse("convert", "--verify %s: it is hone or litert", args->verify);
     return convert(args, path, &err) == HONE_OK ? CLI_DONE : cli_fail(&err, path);
 }
 
@@ -84,6 +169,12 @@ static const cli_option options[] = {
     CLI_OPTION("--fp16", NULL, CLI_FLAG, fp16, "store large weights in half precision"),
     CLI_OPTION("--nhwc-io", NULL, CLI_FLAG, nhwc_io,
                "images in and out channels-last, not in the model's order"),
+    CLI_OPTION("--verify", "hone|litert", CLI_TEXT, verify,
+               "who runs the result to check it (default hone; litert needs Python)"),
+    CLI_OPTION("--no-verify", NULL, CLI_FLAG, no_verify, "write without comparing results"),
+    CLI_OPTION_TOLERANCE,
+    CLI_OPTION_INPUT,
+    CLI_OPTION_SEED,
     CLI_OPTION_JSON,
     CLI_OPTION_END,
 };
@@ -95,7 +186,9 @@ const cli_verb cli_convert = {
             "ONNX to TensorFlow Lite. Inputs and outputs keep their order of dims unless\n"
             "--nhwc-io is given; inside, the model is channels-last. Dims that stay open must be\n"
             "the batch. What has no equivalent is listed, everything at once, and nothing is\n"
-            "written then.",
+            "written then. The file is read back and runs beside the original on the same random\n"
+            "inputs; it appears when their outputs agree (with --fp16, tolerances are at least\n"
+            "2e-2). --verify litert runs it by LiteRT besides (pip install ai-edge-litert).",
     .examples = "  hone convert model.onnx -o model.tflite\n"
                 "  hone convert model.onnx -o model.tflite --shape x=1x3x224x224 --fp16\n",
     .options = options,

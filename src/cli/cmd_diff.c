@@ -75,7 +75,7 @@ static hone_status compare(const cli_args *args, cli_subject *a, cli_subject *b,
     HONE_TRY(cli_subject_make_inputs(a, args, err));
     *path = args->files.n > 1 ? args->files.item[1] : first;
     HONE_TRY(cli_subject_open(b, args, *path, args->level_b, err));
-    return cli_compare_runs(a, b, args->rtol, args->atol, c, err);
+    return cli_compare_runs(a, b, &(cli_rules){.rtol = args->rtol, .atol = args->atol}, c, err);
 }
 
 static int run(const cli_args *args) {

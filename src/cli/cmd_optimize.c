@@ -2,8 +2,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/compare.h"
 #include "cli/options_def.h"
+#include "cli/verify.h"
 #include "engine/profile.h"
 #include "onnx/writer.h"
 #include "passes/pass.h"
@@ -105,42 +105,25 @@ static hone_status append(void *arg, const void *bytes, size_t n) {
     return HONE_OK;
 }
 
-static hone_status judge(const cli_comparison *c, hone_error *err) {
-    if (c->n_outputs_beyond == 0)
-        return HONE_OK;
-    char text[256];
-    cli_describe_difference(&c->first->diff, text, sizeof text);
-    return hone_fail(err, HONE_E_MISMATCH,
-                     "the optimised graph computes other results, nothing was written; the first "
-                     "tensor that differs is '%.120s': %.250s. --stop-at N finds the pass",
-                     c->first->name, text);
-}
-
 /* The bytes that will be written are read again and run beside the original, both with the
  * reference kernels. */
 static hone_status verify(const cli_args *args, const hone_model *model, const hone_graph *g,
                           cli_comparison *c, hone_error *err) {
     buffer bytes = {0};
     hone_model *after = NULL;
-    cli_subject a = {0}, b = {0};
-    cli_args plain = *args; /* the passes are for the one graph only */
-    plain.passes = NULL;
-    plain.stop_at = -1;
+    cli_pair pair = {.before = model,
+                     .path_before = args->files.item[0],
+                     .path_after = args->output,
+                     .what = "optimised",
+                     .cure = "--stop-at N finds the pass",
+                     .shapes_after = args->shapes,
+                     .rules = {.rtol = args->rtol, .atol = args->atol}};
     hone_status status = hone_onnx_write_to(g, &model->facts, append, &bytes, err);
     if (status == HONE_OK)
         status = hone_model_parse(bytes.bytes, bytes.n, NULL, &after, err);
+    pair.after = after;
     if (status == HONE_OK)
-        status = cli_subject_from_model(&a, &plain, model, args->files.item[0], 0, err);
-    if (status == HONE_OK)
-        status = cli_subject_from_model(&b, &plain, after, args->output, 0, err);
-    if (status == HONE_OK)
-        status = cli_subject_make_inputs(&a, &plain, err);
-    if (status == HONE_OK)
-        status = cli_compare_runs(&a, &b, args->rtol, args->atol, c, err);
-    if (status == HONE_OK)
-        status = judge(c, err);
-    cli_subject_close(&a);
-    cli_subject_close(&b);
+        status = cli_verify(args, &pair, c, err);
     hone_model_destroy(after);
     free(bytes.bytes);
     return status;
@@ -160,15 +143,6 @@ static int count_nodes(const hone_graph *g) {
     return n;
 }
 
-static double worst_output(const cli_comparison *c) {
-    double worst = 0;
-    for (int i = 0; i < c->n; ++i) {
-        if (c->rows[i].is_output && c->rows[i].diff.max_abs > worst)
-            worst = c->rows[i].diff.max_abs;
-    }
-    return worst;
-}
-
 static void print_result(const cli_args *args, const log_list *log, int before, int after,
                          const cli_comparison *c) {
     bool verified = !args->no_verify;
@@ -182,7 +156,7 @@ static void print_result(const cli_args *args, const log_list *log, int before, 
         cli_json_bool(&j, "verified", verified);
         if (verified) {
             cli_json_int(&j, "tensors_compared", c->n_compared);
-            cli_json_number(&j, "outputs_max_abs", worst_output(c));
+            cli_json_number(&j, "outputs_max_abs", cli_worst_output(c));
         }
         cli_json_close(&j, '}');
         return;
@@ -195,7 +169,7 @@ static void print_result(const cli_args *args, const log_list *log, int before, 
     if (verified)
         printf("verified on random inputs (seed %d): %d tensors compared, outputs differ by %.3g "
                "at most\n",
-               args->seed, c->n_compared, worst_output(c));
+               args->seed, c->n_compared, cli_worst_output(c));
     else
         printf("not verified (--no-verify)\n");
 }

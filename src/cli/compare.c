@@ -47,12 +47,12 @@ static double error_of(double x, double y) {
     return isnan(e) ? INFINITY : e;
 }
 
-static void compare_numbers(const hone_tensor *a, const hone_tensor *b, double rtol, double atol,
+static void compare_numbers(const hone_tensor *a, const hone_tensor *b, const cli_rules *rules,
                             cli_difference *d) {
     bool is_complex = hone_dtype_in(a->dtype, HONE_T_COMPLEX);
     int64_t n = is_complex ? 2 * d->n : d->n;
     double scale = largest(a, n), sum = 0;
-    double floor = atol * (scale > 1 ? scale : 1);
+    double floor = rules->atol * (scale > 1 || rules->has_any_scale ? scale : 1);
     for (int64_t i = 0; i < n; ++i) {
         double x = part(a, i), y = part(b, i), e = error_of(x, y);
         double rel = x != 0 ? e / fabs(x) : e > 0 ? INFINITY : 0;
@@ -62,17 +62,17 @@ static void compare_numbers(const hone_tensor *a, const hone_tensor *b, double r
         }
         d->max_rel = rel > d->max_rel ? rel : d->max_rel;
         sum += e;
-        d->n_beyond += e > 0 && !(e <= floor + rtol * fabs(x)); /* NaN in both is alike */
+        d->n_beyond += e > 0 && !(e <= floor + rules->rtol * fabs(x)); /* NaN in both is alike */
     }
     d->mean_abs = n ? sum / (double)n : 0;
 }
 
-static void compare_elements(const hone_tensor *a, const hone_tensor *b, double rtol, double atol,
+static void compare_elements(const hone_tensor *a, const hone_tensor *b, const cli_rules *rules,
                              cli_difference *out) {
     int64_t n = a->kind == HONE_KIND_MAP ? 2 : a->dims[0];
     for (int64_t i = 0; i < n; ++i) {
         cli_difference d;
-        cli_compare(hone_seq_at(a, i), hone_seq_at(b, i), rtol, atol, &d);
+        cli_compare(hone_seq_at(a, i), hone_seq_at(b, i), rules, &d);
         if (d.max_abs >= out->max_abs)
             out->max_abs = d.max_abs;
         out->max_rel = d.max_rel > out->max_rel ? d.max_rel : out->max_rel;
@@ -83,7 +83,7 @@ static void compare_elements(const hone_tensor *a, const hone_tensor *b, double 
     }
 }
 
-void cli_compare(const hone_tensor *a, const hone_tensor *b, double rtol, double atol,
+void cli_compare(const hone_tensor *a, const hone_tensor *b, const cli_rules *rules,
                  cli_difference *out) {
     *out = (cli_difference){.is_alike = false};
     bool is_sequence = a->kind == HONE_KIND_SEQUENCE;
@@ -99,9 +99,9 @@ void cli_compare(const hone_tensor *a, const hone_tensor *b, double rtol, double
         if (a->dtype == HONE_DTYPE_STRING)
             compare_strings(a, b, out);
         else
-            compare_numbers(a, b, rtol, atol, out);
+            compare_numbers(a, b, rules, out);
     } else if (a->kind != HONE_KIND_NONE) {
-        compare_elements(a, b, rtol, atol, out);
+        compare_elements(a, b, rules, out);
     }
     out->is_alike = out->n_beyond == 0 && !out->why[0];
 }
@@ -116,13 +116,48 @@ void cli_describe_difference(const cli_difference *d, char *buf, size_t size) {
                  d->max_abs, d->max_rel, d->mean_abs, d->n_beyond, d->n);
 }
 
+/* ---- layouts ----------------------------------------------------------------------------------
+ */
+
+/* out: t with dim 1 moved to the end, in storage of its own. The rank is 3 or more. */
+static hone_status move_channels(const hone_tensor *t, hone_tensor *out, hone_error *err) {
+    *out = (hone_tensor){.kind = t->kind, .dtype = t->dtype, .rank = t->rank};
+    for (int d = 0; d < t->rank; ++d)
+        out->dims[d] = t->dims[d == 0 ? 0 : d == t->rank - 1 ? 1 : d + 1];
+    HONE_TRY(hone_tensor_alloc(NULL, out, err));
+    size_t size = hone_dtype_bytes(t->dtype, 1);
+    int64_t channels = t->dims[1], n = hone_dims_count(t->dims, 2, t->rank);
+    const uint8_t *from = t->data;
+    uint8_t *to = out->data;
+    for (int64_t i = 0; i < t->dims[0] * channels; ++i) {
+        int64_t image = i / channels, c = i % channels;
+        for (int64_t k = 0; k < n; ++k, from += size)
+            memcpy(to + (size_t)((image * n + k) * channels + c) * size, from, size);
+    }
+    return HONE_OK;
+}
+
+static bool can_move(const hone_tensor *t, int min_rank, int max_rank) {
+    return t->kind == HONE_KIND_TENSOR && t->rank >= min_rank && t->rank <= max_rank &&
+           t->dtype != HONE_DTYPE_STRING && hone_dtype_bits(t->dtype) >= 8;
+}
+
+static hone_status compare_moved(const hone_tensor *a, const hone_tensor *b, const cli_rules *rules,
+                                 cli_difference *out, hone_error *err) {
+    hone_tensor moved;
+    HONE_TRY(move_channels(a, &moved, err));
+    cli_compare(&moved, b, rules, out);
+    hone_tensor_release(&moved);
+    return HONE_OK;
+}
+
 /* ---- two runs ---------------------------------------------------------------------------------
  */
 
 typedef struct recorder {
     cli_comparison *c;
     hone_names rows; /* name -> index + 1 */
-    double rtol, atol;
+    const cli_rules *rules;
     cli_progress progress;
     int n_seen, n_expected; /* values computed, nodes of both graphs */
     hone_status status;
@@ -174,8 +209,16 @@ static cli_compared *find_row(const recorder *r, const char *name) {
 }
 
 static void compare_row(recorder *r, cli_compared *row, const hone_tensor *value) {
-    cli_compare(row->kept, value, r->rtol, r->atol, &row->diff);
-    row->is_compared = true;
+    const cli_rules *rules = r->rules;
+    cli_difference moved;
+    cli_compare(row->kept, value, rules, &row->diff);
+    bool may_move = rules->has_moved_inside && !row->diff.is_alike;
+    if (may_move && can_move(row->kept, 3, HONE_MAX_RANK)) {
+        r->status = compare_moved(row->kept, value, rules, &moved, r->err);
+        if (r->status == HONE_OK && (row->diff.why[0] || moved.is_alike))
+            row->diff = moved;
+    }
+    row->is_compared = !(may_move && row->diff.why[0]);
     hone_tensor_release((hone_tensor *)row->kept);
 }
 
@@ -183,19 +226,36 @@ static void check(void *arg, const char *name, const hone_tensor *value) {
     recorder *r = arg;
     show_progress(r);
     cli_compared *row = find_row(r, name);
-    if (row && value && !row->is_compared)
+    if (row && value && row->kept->kind != HONE_KIND_NONE && r->status == HONE_OK)
         compare_row(r, row, value);
 }
 
-static hone_status share_inputs(const cli_subject *a, cli_subject *b, hone_error *err) {
+/* B's input i becomes A's input `from`. What is moved for it belongs to B. */
+static hone_status share_input(const cli_subject *a, int from, cli_subject *b, int i,
+                               const cli_rules *rules, hone_error *err) {
+    const hone_tensor *value = &a->inputs[from];
+    if (rules->has_moved_io && can_move(value, 4, 4)) {
+        HONE_TRY(move_channels(value, &b->inputs[i], err));
+        value = &b->inputs[i];
+    }
+    return hone_session_set_input(b->session, i, value, err);
+}
+
+static hone_status share_inputs(const cli_subject *a, cli_subject *b, const cli_rules *rules,
+                                hone_error *err) {
     hone_io_info io;
+    cli_subject_drop_inputs(b);
+    b->inputs = calloc((size_t)hone_engine_input_count(b->engine) + 1, sizeof *b->inputs);
+    if (!b->inputs)
+        return hone_fail(err, HONE_E_NOMEM, "no memory for inputs");
+    b->n_inputs = hone_engine_input_count(b->engine);
     for (int i = 0; hone_engine_input(b->engine, i, &io); ++i) {
         int from = hone_engine_input_index(a->engine, io.name);
         if (from < 0 && !io.is_optional)
             return hone_fail(err, HONE_E_ARGUMENT, "%s has an input '%s' that %s lacks", b->path,
                              io.name, a->path);
         if (from >= 0 && a->inputs[from].kind != HONE_KIND_NONE)
-            HONE_TRY(hone_session_set_input(b->session, i, &a->inputs[from], err));
+            HONE_TRY(share_input(a, from, b, i, rules, err));
     }
     return HONE_OK;
 }
@@ -213,7 +273,10 @@ static hone_status compare_outputs(recorder *r, const cli_subject *a, const cli_
                              b->path);
         cli_compared row = {.name = io.name, .is_output = true, .is_compared = true};
         hone_tensor_describe(x, row.type, sizeof row.type);
-        cli_compare(x, y, r->rtol, r->atol, &row.diff);
+        if (r->rules->has_moved_io && can_move(x, 4, 4))
+            HONE_TRY(compare_moved(x, y, r->rules, &row.diff, r->err));
+        else
+            cli_compare(x, y, r->rules, &row.diff);
         if (!HONE_PUSH(&c->arena, c->rows, c->n, c->cap, row))
             return hone_fail(r->err, HONE_E_NOMEM, "no memory for the comparison");
     }
@@ -239,12 +302,12 @@ static hone_status run_watched(cli_subject *s, hone_watch_fn watch, recorder *r)
     return status != HONE_OK ? status : r->status;
 }
 
-hone_status cli_compare_runs(cli_subject *a, cli_subject *b, double rtol, double atol,
+hone_status cli_compare_runs(cli_subject *a, cli_subject *b, const cli_rules *rules,
                              cli_comparison *out, hone_error *err) {
     *out = (cli_comparison){.n = 0};
     hone_arena_init(&out->arena, 0);
-    recorder r = {.c = out, .rows = {.arena = &out->arena}, .rtol = rtol, .atol = atol, .err = err};
-    HONE_TRY(share_inputs(a, b, err));
+    recorder r = {.c = out, .rows = {.arena = &out->arena}, .rules = rules, .err = err};
+    HONE_TRY(share_inputs(a, b, rules, err));
     r.n_expected = a->engine->graph->n_nodes + b->engine->graph->n_nodes;
     cli_progress_start(&r.progress);
     hone_status status = run_watched(a, record, &r);
@@ -260,4 +323,13 @@ hone_status cli_compare_runs(cli_subject *a, cli_subject *b, double rtol, double
 void cli_comparison_free(cli_comparison *c) {
     hone_arena_deinit(&c->arena);
     *c = (cli_comparison){.n = 0};
+}
+
+double cli_worst_output(const cli_comparison *c) {
+    double worst = 0;
+    for (int i = 0; i < c->n; ++i) {
+        if (c->rows[i].is_output && c->rows[i].diff.max_abs > worst)
+            worst = c->rows[i].diff.max_abs;
+    }
+    return worst;
 }

@@ -12,10 +12,19 @@ typedef struct cli_difference {
     char why[160]; /* when types or shapes differ, else "" */
 } cli_difference;
 
-/** |a - b| <= rtol * |a| + atol * max(1, largest |a|): an error counts against the scale of the
- * tensor, since cancellation leaves small elements with the rounding errors of large ones. NaN
- * equals NaN. Sequences and maps are compared element by element. */
-void cli_compare(const hone_tensor *a, const hone_tensor *b, double rtol, double atol,
+typedef struct cli_rules {
+    double rtol, atol;
+    bool has_any_scale; /* the tensor's largest |a| counts also where it is below 1 */
+    /* Where B's tensors may lie otherwise than A's: dim 1 of A is B's last one */
+    bool has_moved_io;     /* inputs and outputs of rank 4 do */
+    bool has_moved_inside; /* others of rank 3 and more may; those of another shape do not count */
+} cli_rules;
+
+/** |a - b| <= rtol * |a| + atol * max(1, largest |a|), without the 1 if has_any_scale: an error
+ * counts against the scale of the tensor, since cancellation leaves small elements with the
+ * rounding errors of large ones. NaN equals NaN. Sequences and maps are compared element by
+ * element. */
+void cli_compare(const hone_tensor *a, const hone_tensor *b, const cli_rules *rules,
                  cli_difference *out);
 
 typedef struct cli_compared {
@@ -36,8 +45,10 @@ typedef struct cli_comparison {
 
 /** Run A with its inputs and B with the inputs of the same names, comparing what both compute
  * under the same name. */
-HONE_NODISCARD hone_status cli_compare_runs(cli_subject *a, cli_subject *b, double rtol,
-                                            double atol, cli_comparison *out, hone_error *err);
+HONE_NODISCARD hone_status cli_compare_runs(cli_subject *a, cli_subject *b, const cli_rules *rules,
+                                            cli_comparison *out, hone_error *err);
+/** The greatest max_abs of the outputs. */
+double cli_worst_output(const cli_comparison *c);
 void cli_comparison_free(cli_comparison *c);
 /** "max abs 1.2e-3, max rel 4e-2, mean abs 1e-5, 3 of 100 elements beyond" */
 void cli_describe_difference(const cli_difference *d, char *buf, size_t size);

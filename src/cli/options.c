@@ -128,6 +128,8 @@ static int parse_option(const cli_verb *verb, int argc, char **argv, int *i, cli
 
 int cli_parse(const cli_verb *verb, int argc, char **argv, cli_args *args) {
     bool only_files = false;
+    args->argc = argc;
+    args->argv = argv;
     for (int i = 0; i < argc; ++i) {
         if (!only_files && strcmp(argv[i], "--") == 0) {
             only_files = true;

@@ -47,10 +47,12 @@ void tfl_legal_identity(tfl_legal *l, const hone_node *n) {
 /* As the activation of what made the operand, or as an operator of its own. */
 static void activate(tfl_legal *l, const hone_node *n, int activation, int code) {
     int perm[TFL_MAX_RANK], x = take(l, n, perm);
-    if (tfl_fuse_activation(l, n->in[0], activation))
+    if (tfl_fuse_activation(l, n->in[0], activation)) {
+        l->model.tensors[x].name = n->out[0]->name; /* what it holds now */
         finish(l, n, x, perm);
-    else
+    } else {
         tfl_op1(l, code, x, tfl_give(l, n->out[0], perm));
+    }
 }
 
 void tfl_legal_relu(tfl_legal *l, const hone_node *n) {

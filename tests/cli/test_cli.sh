@@ -43,12 +43,12 @@ expect 2 "usage: hone VERB"
 expect 0 "usage: hone VERB" help
 expect 2 "no verb" frobnicate
 expect 2 "no verb" help frobnicate
-for verb in inspect check optimize build run bench profile peak diff version; do
+for verb in inspect check optimize build run bench profile peak diff convert version; do
     expect 0 "examples:" help $verb
     expect 0 "usage: hone $verb" $verb --help
     expect 2 "no option" $verb --frobnicate
 done
-for verb in inspect check optimize build run bench profile diff; do
+for verb in inspect check optimize build run bench profile diff convert; do
     expect 2 "is missing" $verb
 done
 expect 2 "needs an argument" run "$model" --threads

@@ -6,12 +6,16 @@ import json
 import os
 import pathlib
 import subprocess
+import sys
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto as P
 from onnx import helper, numpy_helper
+
+import hone
+from hone import _convert
 
 interpreter = pytest.importorskip("ai_edge_litert.interpreter", reason="needs ai-edge-litert")
 ort = pytest.importorskip("onnxruntime", reason="needs onnxruntime")
@@ -347,3 +351,77 @@ def test_all_obstacles_at_once(tmp_path: pathlib.Path) -> None:
     assert status == 1 and not path.exists()
     assert [f["op"] for f in facts["findings"]] == ["Det", "Acosh"]
     assert all(f["reason"] == "no-equivalent" and f["cure"] for f in facts["findings"])
+
+
+# ---- the check of what was written ----
+
+
+def inexact() -> bytes:
+    """Erf and Mish are composed of other operators, so that last bits differ."""
+    nodes = [node("Erf", "x", "e"), node("Relu", "e", "r"), node("Mish", "r", "y")]
+    return model(nodes, (2, 3, 5), (), 3)
+
+
+def test_verified_by_default(tmp_path: pathlib.Path) -> None:
+    nodes, shape, constants, rank = CASES["residual"]
+    status, facts, _ = convert(model(nodes, shape, constants, rank), tmp_path, "--nhwc-io")
+    assert status == 0 and facts["verified"]
+    assert facts["tensors_compared"] >= 2 and facts["outputs_max_abs"] < 1e-5
+
+
+def test_difference_is_an_error(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "m.onnx").write_bytes(inexact())
+    command = [str(PROGRAM), "convert", str(tmp_path / "m.onnx"), "-o", str(tmp_path / "m.tflite")]
+    done = subprocess.run([*command, "--rtol=0", "--atol=0"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "first tensor that differs is 'r'" in done.stderr  # Erf's, with the Relu fused
+    assert [p.name for p in tmp_path.iterdir()] == ["m.onnx"]
+    done = subprocess.run([*command, "--rtol=0", "--atol=0", "--no-verify"], check=False)
+    assert done.returncode == 0 and (tmp_path / "m.tflite").exists()
+
+
+def test_small_results_are_compared(tmp_path: pathlib.Path) -> None:
+    """Errors count against the largest element, also where all are tiny."""
+    tiny = [node("Erf", "x", "e"), node("Mul", "e s", "y")]
+    scale = numpy_helper.from_array(np.array(1e-12, np.float32), "s")
+    status, _, _ = convert(model(tiny, (2, 3, 5), [scale], 3), tmp_path, "--rtol=0", "--atol=1e-9")
+    assert status == 1
+
+
+def test_litert_on_request(tmp_path: pathlib.Path) -> None:
+    nodes, shape, constants, rank = CASES["concat_slice"]
+    (tmp_path / "m.onnx").write_bytes(model(nodes, ("n", *shape[1:]), constants, rank))
+    report = hone.convert(
+        tmp_path / "m.onnx", tmp_path / "m.tflite", verify="litert", nhwc_io=True, shapes={"x": shape}
+    )
+    assert report["verified"] and report["litert_max_abs"] < 1e-5
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["m.onnx", "m.tflite"]
+
+
+def test_litert_differs(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "m.onnx").write_bytes(inexact())
+    monkeypatch.setattr(_convert, "RTOL", 0.0)
+    monkeypatch.setattr(_convert, "ATOL", 0.0)
+    with pytest.raises(hone.HoneError, match=r"LiteRT computes other results.*'y'"):
+        hone.convert(tmp_path / "m.onnx", tmp_path / "m.tflite", verify="litert")
+    assert [p.name for p in tmp_path.iterdir()] == ["m.onnx"]
+
+
+def test_litert_by_the_program(tmp_path: pathlib.Path) -> None:
+    nodes, shape, constants, rank = CASES["global_pool"]
+    (tmp_path / "m.onnx").write_bytes(model(nodes, shape, constants, rank))
+    command = [str(PROGRAM), "convert", str(tmp_path / "m.onnx"), "-o", str(tmp_path / "m.tflite")]
+    package = pathlib.Path(hone.__file__).parents[1]
+    environment = dict(os.environ, HONE_PYTHON=sys.executable, PYTHONPATH=str(package))
+    done = subprocess.run(
+        [*command, "--verify", "litert"], capture_output=True, text=True, env=environment, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "by LiteRT" in done.stdout and (tmp_path / "m.tflite").exists()
+
+
+def test_refusals_in_python(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "m.onnx").write_bytes(model([node("Det", "x", "y")], (2, 3, 3), (), 1))
+    with pytest.raises(hone.ConvertError) as caught:
+        hone.convert(tmp_path / "m.onnx", tmp_path / "m.tflite")
+    assert [f["reason"] for f in caught.value.findings] == ["no-equivalent"]

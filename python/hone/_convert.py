@@ -1,0 +1,196 @@
+"""ONNX to TensorFlow Lite through the program, and ``--verify litert``: the real interpreter's word on it."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ._native import HoneError
+from ._program import find_program
+
+#: |a - b| <= ATOL * largest |a| + RTOL * |a|, as the program compares; FP16 files get FP16 for both.
+RTOL, ATOL, FP16 = 1e-3, 1e-4, 2e-2
+
+MISSING = "--verify litert needs ai-edge-litert, which {} lacks; next: pip install ai-edge-litert"
+
+
+class ConvertError(HoneError):
+    """A model that was not converted.
+
+    Attributes:
+        findings: everything that hinders the conversion: dicts of reason, node, op, message and cure.
+    """
+
+    def __init__(self, message: str, findings: list[dict[str, Any]]) -> None:
+        super().__init__(message)
+        self.findings = findings
+
+
+def convert(
+    model: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    fp16: bool = False,
+    nhwc_io: bool = False,
+    verify: str | None = "hone",
+) -> dict[str, Any]:
+    """Write an ONNX model as TensorFlow Lite.
+
+    Args:
+        shapes: dims of inputs to fix.
+        fp16: store large weights in half precision.
+        nhwc_io: images in and out channels-last.
+        verify: who runs the result beside the original: "hone", "litert" (hone, and then LiteRT's
+            interpreter), or None.
+
+    Returns:
+        file_bytes, convert_ms, and what the check found: outputs_max_abs, litert_max_abs.
+
+    Raises:
+        ConvertError: what hinders the conversion, or the tensor that differs; no file is left then.
+    """
+    if verify not in ("hone", "litert", None):
+        raise ValueError(f"verify={verify!r}: it is 'hone', 'litert' or None")
+    arguments = [f"--shape={name}={'x'.join(map(str, dims))}" for name, dims in (shapes or {}).items()]
+    arguments += ["--fp16"] * fp16 + ["--nhwc-io"] * nhwc_io + ["--no-verify"] * (verify is None)
+    if verify != "litert":
+        return _program(model, output, arguments)
+    return _checked(model, pathlib.Path(output), arguments, fp16, nhwc_io)
+
+
+def _program(
+    model: str | os.PathLike[str], output: str | os.PathLike[str], arguments: Sequence[str]
+) -> dict[str, Any]:
+    command = [find_program(), "convert", os.fspath(model), "-o", os.fspath(output), "--json", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        report: dict[str, Any] = json.loads(done.stdout or "{}")
+    except ValueError:
+        report = {}
+    if done.returncode != 0:
+        message = done.stderr.strip().removeprefix("hone: ") or "hone convert printed nothing"
+        raise ConvertError(message, report.get("findings", []))
+    return report
+
+
+# ---- LiteRT ----
+
+
+def _checked(
+    model: str | os.PathLike[str], output: pathlib.Path, arguments: Sequence[str], fp16: bool, nhwc_io: bool
+) -> dict[str, Any]:
+    """The file appears under its name when LiteRT agrees with the original."""
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as folder:
+        made = pathlib.Path(folder) / output.name
+        report = _program(model, made, arguments)
+        report["litert_max_abs"] = _worst(model, made, fp16, nhwc_io)
+        made.replace(output)
+    report["output"] = os.fspath(output)
+    return report
+
+
+def _random(rng: np.random.Generator, detail: Mapping[str, Any]) -> np.ndarray:
+    shape = [max(1, int(d)) for d in detail["shape_signature"]]
+    kind = np.dtype(detail["dtype"])
+    if kind.kind == "f":
+        return rng.standard_normal(shape).astype(kind)
+    return rng.integers(0, 2 if kind.kind == "b" else 10, shape).astype(kind)
+
+
+def _worst(model: str | os.PathLike[str], made: pathlib.Path, fp16: bool, nhwc_io: bool) -> float:
+    """The greatest error of LiteRT's outputs against those of the original, run by hone."""
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError:
+        raise HoneError(MISSING.format(sys.executable)) from None
+    from .session import InferenceSession
+
+    def moved(value: np.ndarray, to: int, back: int) -> np.ndarray:
+        return np.moveaxis(value, back, to) if nhwc_io and value.ndim == 4 else value
+
+    runner = Interpreter(str(made)).get_signature_runner()
+    session = InferenceSession(os.fspath(model))
+    rng = np.random.default_rng(0)
+    inputs = {name: _random(rng, detail) for name, detail in runner.get_input_details().items()}
+    want = session.run(None, {name: np.ascontiguousarray(moved(v, 1, -1)) for name, v in inputs.items()})
+    got = runner(**inputs)
+    worst = 0.0
+    for info, value in zip(session.get_outputs(), want):
+        a = np.asarray(moved(np.asarray(value), -1, 1), np.float64)
+        worst = max(worst, _difference(info.name, a, np.asarray(got[info.name], np.float64), fp16))
+    return worst
+
+
+def _difference(name: str, a: np.ndarray, b: np.ndarray, fp16: bool) -> float:
+    if a.shape != b.shape:
+        raise HoneError(f"LiteRT gives output '{name}' as {list(b.shape)}, the original as {list(a.shape)}")
+    if not a.size:
+        return 0.0
+    error = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
+    error = np.where(np.isnan(error), np.inf, error)
+    scale = np.abs(a[np.isfinite(a)]).max(initial=0.0)
+    rtol, atol = (FP16, FP16) if fp16 else (RTOL, ATOL)
+    with np.errstate(invalid="ignore"):
+        beyond = (error > 0) & ~(error <= atol * scale + rtol * np.abs(a))
+    if beyond.any():
+        raise HoneError(
+            f"LiteRT computes other results, nothing was written; the first output that differs is '{name}': "
+            f"max abs {error.max():.3g}, {beyond.sum()} of {a.size} elements beyond tolerance"
+        )
+    return float(error.max())
+
+
+# ---- the command ----
+
+
+def _take(arguments: list[str], option: str) -> str | None:
+    """Remove `option` and its value."""
+    for i, word in enumerate(arguments):
+        if word == option and i + 1 < len(arguments):
+            value = arguments[i + 1]
+            del arguments[i : i + 2]
+            return value
+        if word.startswith(option + "="):
+            del arguments[i]
+            return word[len(option) + 1 :]
+    return None
+
+
+def main(arguments: Sequence[str]) -> int:
+    """``hone convert``, where it is not the program's alone: with ``--verify litert``."""
+    rest = list(arguments)
+    if _take(rest, "--verify") != "litert":
+        return subprocess.run([find_program(), "convert", *arguments], check=False).returncode
+    output = _take(rest, "-o")
+    as_json = "--json" in rest
+    rest = [word for word in rest if word != "--json"]
+    models = [word for word in rest if word.endswith((".onnx", ".tflite")) and "=" not in word]
+    if output is None or len(models) != 1 or "--no-verify" in rest:
+        print("hone: usage: hone convert IN.onnx -o OUT.tflite --verify litert", file=sys.stderr)
+        return 2
+    rest.remove(models[0])
+    try:
+        report = _checked(models[0], pathlib.Path(output), rest, "--fp16" in rest, "--nhwc-io" in rest)
+    except HoneError as error:
+        for finding in getattr(error, "findings", []):
+            print("{node} ({op}): {reason}: {message}; {cure}".format(**finding))
+        print(f"hone: {error}", file=sys.stderr)
+        return 1
+    if as_json:
+        print(json.dumps(report, indent=2))
+    else:
+        print(f"{output}: {report['file_bytes'] / 1e6:.1f} MB, converted in {report['convert_ms']:.0f} ms")
+        print(
+            f"verified on random inputs: outputs differ by {report['outputs_max_abs']:.3g} at most by hone,"
+            f" by {report['litert_max_abs']:.3g} by LiteRT"
+        )
+    return 0
