@@ -187,10 +187,60 @@ static bool read_strides(tfr_import *im, const tfr_tensor *x, strides *s) {
     return s->n <= x->rank;
 }
 
+/* v, and `to` where a bit of the mask is set. */
+static hone_value *masked(tfr_import *im, hone_value *v, int64_t mask, int n, hone_value *to) {
+    int64_t bits[HONE_MAX_RANK];
+    for (int i = 0; i < n; ++i)
+        bits[i] = mask >> i & 1;
+    hone_value *is_set = tfr_cast(im, tfr_const_i64(im, bits, n), HONE_DTYPE_BOOL);
+    return tfr_make(im, "Where", (hone_value *[]){is_set, to, v}, 3);
+}
+
+/* Bounds that are computed: of as many axes as they have entries, none of them new. */
+static void slice_by_values(tfr_import *im, const tfr_tensor *x) {
+    enum { BEGIN, END, ELLIPSIS, NEW, SHRINK };
+    int64_t step[HONE_MAX_RANK], first[HONE_MAX_RANK], last[HONE_MAX_RANK], axes[HONE_MAX_RANK], mask[5];
+    int64_t shrink[HONE_MAX_RANK], far[HONE_MAX_RANK];
+    int n = tfr_in_ints(im, 3, step, HONE_MAX_RANK), n_shrink = 0;
+    for (int i = 0; i < 5; ++i)
+        mask[i] = tfr_option_i32(im, i, 0);
+    if (n < 1 || n > x->rank || mask[ELLIPSIS] || mask[NEW]) {
+        tfr_fail(im, HONE_E_UNSUPPORTED, "computed bounds with an ellipsis or a new axis");
+        return;
+    }
+    for (int i = 0; i < n; ++i) {
+        bool is_index = mask[SHRINK] >> i & 1;
+        axes[i] = i;
+        step[i] = is_index ? 1 : step[i];
+        first[i] = step[i] > 0 ? 0 : INT32_MAX;
+        last[i] = step[i] > 0 ? INT32_MAX : -(int64_t)INT32_MAX;
+        far[i] = INT32_MAX;
+        if (is_index)
+            shrink[n_shrink++] = i;
+    }
+    hone_value *given = tfr_in_i64(im, 1);
+    hone_value *begin = masked(im, given, mask[BEGIN] & ~mask[SHRINK], n, tfr_const_i64(im, first, n));
+    /* An index is a slice of one; that of the last element ends at the end. */
+    hone_value *one = tfr_const_i64(im, (int64_t[]){1}, 1), *behind = tfr_binary(im, "Add", given, one);
+    hone_value *is_end = tfr_binary(im, "Equal", behind, tfr_const_i64(im, (int64_t[]){0}, 1));
+    behind = tfr_make(im, "Where", (hone_value *[]){is_end, tfr_const_i64(im, far, n), behind}, 3);
+    hone_value *end = masked(im, tfr_in_i64(im, 2), mask[END], n, tfr_const_i64(im, last, n));
+    end = masked(im, end, mask[SHRINK], n, behind);
+    hone_value *in[5] = {tfr_in(im, 0), begin, end, tfr_const_i64(im, axes, n), tfr_const_i64(im, step, n)};
+    hone_value *y = tfr_make(im, "Slice", in, 5);
+    if (n_shrink)
+        y = tfr_binary(im, "Squeeze", y, tfr_const_i64(im, shrink, n_shrink));
+    tfr_out(im, 0, y);
+}
+
 void tfr_build_strided_slice(tfr_import *im) {
     enum { OFFSET = 5 };
-    const tfr_tensor *x = tfr_in_tensor(im, 0);
+    const tfr_tensor *x = tfr_in_tensor(im, 0), *from = tfr_in_tensor(im, 1), *to = tfr_in_tensor(im, 2);
     strides s = {.n = 0};
+    if (x && from && to && (!from->data || !to->data) && tfr_option_byte(im, OFFSET, 0) == 0) {
+        slice_by_values(im, x);
+        return;
+    }
     for (int i = 0; i < HONE_MAX_RANK; ++i) {
         s.axes[i] = i;
         s.step[i] = 1;

@@ -334,6 +334,21 @@ def test_more(op, inputs, outputs, options, fields):
     compare(m.bytes(fed, ys), resolver=OPTIMISED if op == "SEGMENT_SUM" else REFERENCE)
 
 
+@pytest.mark.parametrize("begin,end,step,masks,shape", [
+    ([1, 0, 1], [3, 6, 2], [1, 2, 1], {"shrinkAxisMask": 4}, [2, 3]),
+    ([0, -1, -1], [2, 0, -1], [1, 1, 1], {"shrinkAxisMask": 6}, [2]),
+    ([1, 5], [9, 9], [1, -2], {"beginMask": 1, "endMask": 3}, [4, 3, 3]),
+])
+def test_computed_bounds(begin, end, step, masks, shape):
+    m = Model()
+    x, y, a, b = m.tensor([4, 6, 3]), m.tensor(shape), *(m.tensor([len(begin)], I32) for _ in range(2))
+    zero = ints(m, [0] * len(begin))
+    m.op(B.ADD, [ints(m, begin), zero], [a], "AddOptions")
+    m.op(B.ADD, [ints(m, end), zero], [b], "AddOptions")
+    m.op(B.STRIDED_SLICE, [x, a, b, ints(m, step)], [y], "StridedSliceOptions", **masks)
+    compare(m.bytes([x], [y]))
+
+
 @pytest.mark.parametrize("shape,size", [([4, 8], [4, 8]), ([2, 5, 6], [8, 4])])
 def test_fourier_transform(shape, size):
     """Complex numbers in between: they are pairs of floats in the graph."""
