@@ -1,6 +1,6 @@
 /* State that a session carries from run to run: inputs of the graph whose next value is an output
- * (hone_value.next). Each has two buffers in turn, since an output may be a view of the input that it
- * follows. */
+ * (hone_value.next). Each has two buffers in turn, since an output may be a view of the input that
+ * it follows. */
 #ifndef HONE_ENGINE_STATE_H
 #define HONE_ENGINE_STATE_H
 

@@ -10,9 +10,12 @@ typedef struct binary_job {
 
 /* Both inputs are brought to half of the range of the larger scale, 20 (or 15) bits up. */
 static int32_t add_one(const binary_job *j, int32_t a, int32_t b) {
-    int32_t x = tfl_scale(tfl_wrap((int64_t)(a - j->a.zero) * ((int64_t)1 << j->shift)), j->scale_a);
-    int32_t y = tfl_scale(tfl_wrap((int64_t)(b - j->b.zero) * ((int64_t)1 << j->shift)), j->scale_b);
-    int64_t v = (int64_t)tfl_scale(tfl_wrap((int64_t)x + (int64_t)j->sign * y), j->scale_y) + j->y.zero;
+    int32_t x =
+        tfl_scale(tfl_wrap((int64_t)(a - j->a.zero) * ((int64_t)1 << j->shift)), j->scale_a);
+    int32_t y =
+        tfl_scale(tfl_wrap((int64_t)(b - j->b.zero) * ((int64_t)1 << j->shift)), j->scale_b);
+    int64_t v =
+        (int64_t)tfl_scale(tfl_wrap((int64_t)x + (int64_t)j->sign * y), j->scale_y) + j->y.zero;
     return (int32_t)tfl_clamp(v, j->low, j->high);
 }
 
@@ -22,8 +25,8 @@ static int32_t mul_one(const binary_job *j, int32_t a, int32_t b) {
     return (int32_t)tfl_clamp(v, j->low, j->high);
 }
 
-/* The quotient by the divisor's reciprocal, both with as many bits as 32 hold. Quotients that are shifted
- * out altogether are 0; LiteRT shifts by more than 31 bits then, which is undefined. */
+/* The quotient by the divisor's reciprocal, both with as many bits as 32 hold. Quotients that are
+ * shifted out altogether are 0; LiteRT shifts by more than 31 bits then, which is undefined. */
 static int32_t div_one(const binary_job *j, int32_t a, int32_t b) {
     int32_t x = a - j->a.zero, d = b - j->b.zero;
     if (d < 0) {

@@ -1,14 +1,15 @@
-/* Convolution, its transpose, depthwise convolution and fully connected layers on integers (hybrid: on floats that
- * are quantised first): input [n, h, w, c]. Weights
- * [o, kh, kw, c / group], for depthwise [1, kh, kw, c * multiplier], for fully connected [o, c].
- * Sums are exact: 16-bit products in 32-bit blocks, blocks in 64 bits. */
+/* Convolution, its transpose, depthwise convolution and fully connected layers on integers (hybrid:
+ * on floats that are quantised first): input [n, h, w, c]. Weights [o, kh, kw, c / group], for
+ * depthwise [1, kh, kw, c * multiplier], for fully connected [o, c]. Sums are exact: 16-bit
+ * products in 32-bit blocks, blocks in 64 bits. */
 #include <inttypes.h>
 #include <string.h>
 
 #include "ops/conv_shape.h"
 #include "ops/tfl_quant.h"
 
-/* ---- rescaling of sums ------------------------------------------------------------------------ */
+/* ---- rescaling of sums ------------------------------------------------------------------------
+ */
 
 typedef struct requant {
     tfl_factor *factor; /* one for each output channel */
@@ -16,7 +17,7 @@ typedef struct requant {
     const float *scale; /* hybrid layers: of the weights and of each image or row of the input */
     const float *rows;  /* NULL: not hybrid */
     int n_scales;
-    const void *bias;   /* NULL: none */
+    const void *bias; /* NULL: none */
     hone_dtype bias_type;
     int32_t zero, low, high;
     bool is_wide; /* 64-bit sums */
@@ -32,8 +33,7 @@ static hone_status make_requant(hone_op_ctx *c, const hone_tensor *bias, int64_t
                             channels);
     bool is_hybrid = x->dtype == HONE_DTYPE_F32;
     uint32_t bias_types = is_hybrid ? HONE_T(F32) : HONE_T(I32) | HONE_T(I64);
-    if (bias &&
-        (hone_tensor_count(bias) != channels || !hone_dtype_in(bias->dtype, bias_types)))
+    if (bias && (hone_tensor_count(bias) != channels || !hone_dtype_in(bias->dtype, bias_types)))
         return hone_op_fail(c, HONE_E_SHAPE, "the bias does not fit %" PRId64 " output channels",
                             channels);
     tfl_param in = tfl_param_of(c->node, "x"), out = tfl_param_of(c->node, "y");
@@ -77,7 +77,8 @@ static int32_t rescale(const requant *r, int64_t sum, int64_t o) {
 }
 
 /* Output channel o of image or row `row`, at element `at`. */
-static void emit(const requant *r, hone_tensor *y, int64_t at, int64_t row, int64_t o, int64_t sum) {
+static void emit(const requant *r, hone_tensor *y, int64_t at, int64_t row, int64_t o,
+                 int64_t sum) {
     if (!r->rows) {
         tfl_store(y->dtype, y->data, at, rescale(r, sum, o));
         return;
@@ -86,7 +87,8 @@ static void emit(const requant *r, hone_tensor *y, int64_t at, int64_t row, int6
     ((float *)y->data)[at] = r->bias ? v + ((const float *)r->bias)[o] : v;
 }
 
-/* ---- the loops -------------------------------------------------------------------------------- */
+/* ---- the loops --------------------------------------------------------------------------------
+ */
 
 typedef struct conv_job {
     const hone_tensor *x;
@@ -247,7 +249,8 @@ hone_status hone_ref_tfl_dense(hone_op_ctx *c) {
     return HONE_OK;
 }
 
-/* ---- transposed convolution ------------------------------------------------------------------- */
+/* ---- transposed convolution -------------------------------------------------------------------
+ */
 
 typedef struct transpose_job {
     const hone_tensor *w;
@@ -278,7 +281,8 @@ static void transpose_row(void *arg, int64_t row, int worker) {
                 int64_t ix = met(j, 1, ox, kx);
                 if (ix >= 0)
                     sum += tfl_dot(j->x + ((image * j->in[0] + iy) * j->in[1] + ix) * j->channels,
-                                   j->wide + ((o * j->w->dims[1] + ky) * j->w->dims[2] + kx) * j->channels,
+                                   j->wide + ((o * j->w->dims[1] + ky) * j->w->dims[2] + kx) *
+                                                 j->channels,
                                    j->channels);
             }
         }
@@ -289,7 +293,8 @@ static void transpose_row(void *arg, int64_t row, int worker) {
 hone_status hone_ref_tfl_transpose_conv(hone_op_ctx *c) {
     const hone_tensor *x = hone_in(c, 0), *w = hone_in(c, 1);
     const int64_t *stride, *pad;
-    transpose_job j = {.w = w, .y = hone_out(c, 0), .in = {x->dims[1], x->dims[2]}, .channels = x->dims[3]};
+    transpose_job j = {
+        .w = w, .y = hone_out(c, 0), .in = {x->dims[1], x->dims[2]}, .channels = x->dims[3]};
     hone_attr_ints(c->node, "strides", &stride);
     hone_attr_ints(c->node, "pads", &pad);
     for (int d = 0; d < 2; ++d) {
@@ -312,7 +317,8 @@ hone_status hone_ref_tfl_transpose_conv(hone_op_ctx *c) {
     return HONE_OK;
 }
 
-/* ---- shapes ----------------------------------------------------------------------------------- */
+/* ---- shapes -----------------------------------------------------------------------------------
+ */
 
 static hone_status check_weights(hone_infer_ctx *c, int rank) {
     uint32_t types = HONE_T(I8) | HONE_T(U8) | HONE_T(I4) | HONE_T(U4) | HONE_T(I2);
@@ -340,14 +346,14 @@ static hone_status infer_conv(hone_infer_ctx *c, bool is_depthwise) {
     if (wrong)
         return hone_infer_fail(c, HONE_E_SHAPE, "%s", wrong);
     int64_t in = x->dims[3], out = is_depthwise ? w->dims[3] : w->dims[0], per = w->dims[3];
-    bool fits = in < 0 || (is_depthwise ? in > 0 && w->dims[0] == 1 && out % in == 0
-                                        : per > 0 && in % per == 0 && in > 0 && out % (in / per) == 0);
+    bool fits =
+        in < 0 || (is_depthwise ? in > 0 && w->dims[0] == 1 && out % in == 0
+                                : per > 0 && in % per == 0 && in > 0 && out % (in / per) == 0);
     if (!fits || out < 0)
         return hone_infer_fail(c, HONE_E_SHAPE,
-                               "weights of %" PRId64 " channels do not fit %" PRId64 " channels", per,
-                               in);
-    hone_infer_set(c, 0, tfl_out_type(c), 4,
-                   (int64_t[]){x->dims[0], win.out[0], win.out[1], out});
+                               "weights of %" PRId64 " channels do not fit %" PRId64 " channels",
+                               per, in);
+    hone_infer_set(c, 0, tfl_out_type(c), 4, (int64_t[]){x->dims[0], win.out[0], win.out[1], out});
     return HONE_OK;
 }
 
@@ -365,11 +371,12 @@ hone_status hone_infer_tfl_transpose_conv(hone_infer_ctx *c) {
     if (!hone_infer_has(c, 0) || !hone_infer_has(c, 1) || c->in[0].rank < 0)
         return HONE_OK;
     HONE_TRY(check_weights(c, 4));
-    bool fits = hone_attr_ints(c->node, "strides", &stride) == 2 && hone_attr_ints(c->node, "pads", &pad) == 2 &&
+    bool fits = hone_attr_ints(c->node, "strides", &stride) == 2 &&
+                hone_attr_ints(c->node, "pads", &pad) == 2 &&
                 hone_attr_ints(c->node, "size", &size) == 2 && c->in[0].rank == 4;
     for (int d = 0; fits && d < 2; ++d)
-        fits = stride[d] > 0 && stride[d] <= INT32_MAX && pad[d] >= 0 && pad[d] <= INT32_MAX && size[d] >= 0 &&
-               size[d] <= INT32_MAX;
+        fits = stride[d] > 0 && stride[d] <= INT32_MAX && pad[d] >= 0 && pad[d] <= INT32_MAX &&
+               size[d] >= 0 && size[d] <= INT32_MAX;
     const hone_type *x = &c->in[0], *w = &c->in[1];
     for (int d = 0; fits && d < 4; ++d)
         fits = w->dims[d] > 0 && w->dims[d] <= INT32_MAX;

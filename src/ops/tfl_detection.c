@@ -1,8 +1,8 @@
-/* QDetectionPostProcess: boxes of a detector from its codes and anchors, the best ones of each object kept.
- * Inputs: codes [1, n, 4 or more] (y, x, height, width), scores [1, n, classes, and one for the background before
- * them, or none], anchors [n, 4]. Outputs: boxes [1, m, 4] (top, left, bottom, right), classes [1, m], scores
- * [1, m], their number [1]; m = max_detections * max_classes.
- * Source: tflite/kernels/detection_postprocess.cc (LiteRT). */
+/* QDetectionPostProcess: boxes of a detector from its codes and anchors, the best ones of each
+ * object kept. Inputs: codes [1, n, 4 or more] (y, x, height, width), scores [1, n, classes, and
+ * one for the background before them, or none], anchors [n, 4]. Outputs: boxes [1, m, 4] (top,
+ * left, bottom, right), classes [1, m], scores [1, m], their number [1]; m = max_detections *
+ * max_classes. Source: tflite/kernels/detection_postprocess.cc (LiteRT). */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,9 +33,12 @@ static int by_score(const void *a, const void *b) {
     return (x->anchor > y->anchor) - (x->anchor < y->anchor);
 }
 
-static void decode(detector *d, const float *codes, int64_t step, const float *anchors, const hone_node *n) {
-    double y = (double)hone_attr_float(n, "y_scale", 1), x = (double)hone_attr_float(n, "x_scale", 1);
-    double h = (double)hone_attr_float(n, "h_scale", 1), w = (double)hone_attr_float(n, "w_scale", 1);
+static void decode(detector *d, const float *codes, int64_t step, const float *anchors,
+                   const hone_node *n) {
+    double y = (double)hone_attr_float(n, "y_scale", 1),
+           x = (double)hone_attr_float(n, "x_scale", 1);
+    double h = (double)hone_attr_float(n, "h_scale", 1),
+           w = (double)hone_attr_float(n, "w_scale", 1);
     for (int64_t i = 0; i < d->n; ++i) {
         const float *c = codes + i * step, *a = anchors + 4 * i;
         float cy = (float)((double)c[0] / y * (double)a[2] + (double)a[0]);
@@ -68,7 +71,8 @@ static void suppress(detector *d, int64_t n, int64_t most) {
         ++n_found;
         for (int64_t j = i + 1; j < n; ++j) {
             if (!d->is_out[j])
-                d->is_out[j] = overlap_of(d->box[d->order[i].anchor], d->box[d->order[j].anchor]) > d->overlap;
+                d->is_out[j] =
+                    overlap_of(d->box[d->order[i].anchor], d->box[d->order[j].anchor]) > d->overlap;
         }
     }
 }
@@ -181,18 +185,22 @@ hone_status hone_infer_tfl_detection(hone_infer_ctx *c) {
     }
     HONE_TRY(tfl_check_type(c));
     const hone_type *codes = &c->in[0], *scores = &c->in[1], *anchors = &c->in[2];
-    int64_t classes = hone_attr_int(c->node, "num_classes", 0), most = hone_attr_int(c->node, "max_detections", 0);
+    int64_t classes = hone_attr_int(c->node, "num_classes", 0),
+            most = hone_attr_int(c->node, "max_detections", 0);
     int64_t per_box = hone_attr_int(c->node, "max_classes", 1);
-    bool fits = codes->rank == 3 && scores->rank == 3 && anchors->rank == 2 && codes->dims[2] >= 4 &&
-                anchors->dims[1] == 4 && codes->dims[0] == 1 && scores->dims[0] == 1 &&
-                scores->dtype == HONE_DTYPE_F32 && anchors->dtype == HONE_DTYPE_F32 &&
-                codes->dims[1] >= 0 && codes->dims[1] <= INT32_MAX && scores->dims[1] == codes->dims[1] &&
+    bool fits = codes->rank == 3 && scores->rank == 3 && anchors->rank == 2 &&
+                codes->dims[2] >= 4 && anchors->dims[1] == 4 && codes->dims[0] == 1 &&
+                scores->dims[0] == 1 && scores->dtype == HONE_DTYPE_F32 &&
+                anchors->dtype == HONE_DTYPE_F32 && codes->dims[1] >= 0 &&
+                codes->dims[1] <= INT32_MAX && scores->dims[1] == codes->dims[1] &&
                 anchors->dims[0] == codes->dims[1] && c->n_out == 4;
     for (int i = 0; fits && i < 4; ++i)
         fits = c->node->out[i] != NULL;
-    if (!fits || classes < 1 || classes > scores->dims[2] || scores->dims[2] - classes > 1 || most < 1 ||
-        most > MOST || per_box < 1 || per_box > MOST || hone_attr_int(c->node, "detections_per_class", 100) < 1)
-        return hone_infer_fail(c, HONE_E_SHAPE, "codes, scores, anchors and options do not fit each other");
+    if (!fits || classes < 1 || classes > scores->dims[2] || scores->dims[2] - classes > 1 ||
+        most < 1 || most > MOST || per_box < 1 || per_box > MOST ||
+        hone_attr_int(c->node, "detections_per_class", 100) < 1)
+        return hone_infer_fail(c, HONE_E_SHAPE,
+                               "codes, scores, anchors and options do not fit each other");
     int64_t m = most * per_box;
     hone_infer_set(c, 0, HONE_DTYPE_F32, 3, (int64_t[]){1, m, 4});
     hone_infer_set(c, 1, HONE_DTYPE_F32, 2, (int64_t[]){1, m});

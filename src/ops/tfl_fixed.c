@@ -14,7 +14,8 @@ int32_t tfl_reciprocal(int32_t x) {
     return tfl_shift_left(v, 1);
 }
 
-/* ---- 16 bits ---------------------------------------------------------------------------------- */
+/* ---- 16 bits ----------------------------------------------------------------------------------
+ */
 
 static int16_t clamp16(int32_t v) {
     return (int16_t)tfl_clamp(v, INT16_MIN, INT16_MAX);
@@ -104,7 +105,8 @@ tfl_factor tfl_inverse_sqrt(int32_t x) {
     int32_t in = x >> 1, half = tfl_divide_pot(in, 1), v = 1 << 28;
     for (int i = 0; i < 5; ++i) {
         int32_t cube = tfl_shift_left(tfl_high_mul(tfl_high_mul(v, v), v), 6);
-        v = tfl_shift_left(tfl_wrap((int64_t)tfl_high_mul(three_halves, v) - tfl_high_mul(half, cube)), 3);
+        v = tfl_shift_left(
+            tfl_wrap((int64_t)tfl_high_mul(three_halves, v) - tfl_high_mul(half, cube)), 3);
     }
     v = tfl_high_mul(v, half_sqrt_2);
     if (right < 0) {

@@ -60,8 +60,8 @@ static inline int32_t tfl_wrap(int64_t v) {
 /* x times the factor, rounded twice: once at 31 bits, once at the shift. */
 static inline int32_t tfl_scale(int32_t x, tfl_factor f) {
     int left = f.shift > 0 ? f.shift : 0, right = f.shift > 0 ? 0 : -f.shift;
-    return tfl_divide_pot(tfl_high_mul(tfl_wrap((int64_t)((uint64_t)(int64_t)x << left)), f.multiplier),
-                          right);
+    return tfl_divide_pot(
+        tfl_high_mul(tfl_wrap((int64_t)((uint64_t)(int64_t)x << left)), f.multiplier), right);
 }
 
 /* For 64-bit sums (16-bit activations): a multiplier of 15 bits, rounded once. */

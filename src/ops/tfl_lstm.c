@@ -4,7 +4,8 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* ---- shapes ----------------------------------------------------------------------------------- */
+/* ---- shapes -----------------------------------------------------------------------------------
+ */
 
 typedef struct expected {
     int64_t cells, outputs, n, n_aux, batch;
@@ -46,7 +47,8 @@ static hone_status check_input(hone_infer_ctx *c, const expected *e, int i) {
                 hone_dtype_in(t->dtype, types_of_input(c->in[0].dtype == HONE_DTYPE_I8, i));
     for (int d = 0; fits && d < rank; ++d)
         fits = t->dims[d] < 0 || dims[d] < 0 || t->dims[d] == dims[d];
-    return fits ? HONE_OK : hone_infer_fail(c, HONE_E_SHAPE, "input %d has the wrong type or shape", i);
+    return fits ? HONE_OK
+                : hone_infer_fail(c, HONE_E_SHAPE, "input %d has the wrong type or shape", i);
 }
 
 /* The node has input i, whether its type is known or not. */
@@ -79,8 +81,8 @@ static hone_status check_groups(hone_infer_ctx *c) {
     if (x->rank != 3 || r->rank != 2 || r->dims[0] < 1 || r->dims[1] < 1)
         return hone_infer_fail(c, HONE_E_SHAPE, "an input of rank 3 and known weights are needed");
     if (!given(c, LSTM_PROJECTION) && r->dims[0] != r->dims[1])
-        return hone_infer_fail(c, HONE_E_SHAPE, "%" PRId64 " cells give %" PRId64 " outputs", r->dims[0],
-                               r->dims[1]);
+        return hone_infer_fail(c, HONE_E_SHAPE, "%" PRId64 " cells give %" PRId64 " outputs",
+                               r->dims[0], r->dims[1]);
     const hone_type *aux = &c->in[LSTM_AUX];
     if (!given(c, LSTM_AUX) || aux->rank < 0)
         return HONE_OK;
@@ -118,7 +120,8 @@ hone_status hone_infer_tfl_lstm(hone_infer_ctx *c) {
 }
 
 lstm_shape lstm_shape_of(const hone_op_ctx *c) {
-    const hone_tensor *x = hone_in(c, LSTM_X), *r = hone_in(c, LSTM_R + 1), *aux = hone_in(c, LSTM_AUX);
+    const hone_tensor *x = hone_in(c, LSTM_X), *r = hone_in(c, LSTM_R + 1),
+                      *aux = hone_in(c, LSTM_AUX);
     bool is_time_major = hone_attr_int(c->node, "time_major", 0) != 0;
     lstm_shape s = {.batch = x->dims[is_time_major ? 1 : 0],
                     .time = x->dims[is_time_major ? 0 : 1],
@@ -172,7 +175,8 @@ float tfl_activation(int64_t activation, float v) {
     }
 }
 
-/* ---- floats ----------------------------------------------------------------------------------- */
+/* ---- floats -----------------------------------------------------------------------------------
+ */
 
 typedef struct matrix {
     const float *real;
@@ -349,7 +353,8 @@ static bool is_uniform(const hone_op_ctx *c, int first) {
 hone_status hone_ref_tfl_lstm(hone_op_ctx *c) {
     const hone_tensor *x = hone_in(c, LSTM_X), *aux = hone_in(c, LSTM_AUX);
     hone_tensor *y = hone_out(c, 0), *h = hone_out(c, 1), *cell = hone_out(c, 2);
-    if (!h || !cell || !is_uniform(c, LSTM_W) || !is_uniform(c, LSTM_R) || !is_uniform(c, LSTM_AUX_W))
+    if (!h || !cell || !is_uniform(c, LSTM_W) || !is_uniform(c, LSTM_R) ||
+        !is_uniform(c, LSTM_AUX_W))
         return hone_op_fail(c, HONE_E_TYPE, "states or weights that do not fit");
     memcpy(h->data, hone_in(c, LSTM_H)->data, hone_tensor_bytes(h));
     memcpy(cell->data, hone_in(c, LSTM_C)->data, hone_tensor_bytes(cell));

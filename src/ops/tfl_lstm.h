@@ -1,13 +1,13 @@
-/* QLstm: TensorFlow Lite's LSTM over a sequence. Its inputs stand where UNIDIRECTIONAL_SEQUENCE_LSTM has
- * them, gates in the order input, forget, cell, output; the states come as values and go out again:
- *   0 x [time, batch, n] or, unless time_major, [batch, time, n]; 1-4 weights [cells, n]; 5-8 recurrent
- *   weights [cells, outputs]; 9-11 peepholes [cells] of the gates but cell; 12-15 biases [cells];
- *   16 projection [outputs, cells], 17 its bias; 18 output state [batch, outputs], 19 cell state
- *   [batch, cells]; 20-23 layer normalisation [cells]; 24 auxiliary x, 25-28 its weights.
- * Without weights of the input gate it is 1 - forget gate. Outputs: y, output state, cell state.
- * Float x: weights are float, or int8 (hybrid; `scales`, by input). int8 x: integer arithmetic with an int16
- * cell state whose scale is 2^cell_log2.
- * Source: tflite/kernels/lstm_eval.cc (LiteRT). */
+/* QLstm: TensorFlow Lite's LSTM over a sequence. Its inputs stand where
+ * UNIDIRECTIONAL_SEQUENCE_LSTM has them, gates in the order input, forget, cell, output; the states
+ * come as values and go out again: 0 x [time, batch, n] or, unless time_major, [batch, time, n];
+ * 1-4 weights [cells, n]; 5-8 recurrent weights [cells, outputs]; 9-11 peepholes [cells] of the
+ * gates but cell; 12-15 biases [cells]; 16 projection [outputs, cells], 17 its bias; 18 output
+ * state [batch, outputs], 19 cell state [batch, cells]; 20-23 layer normalisation [cells]; 24
+ * auxiliary x, 25-28 its weights. Without weights of the input gate it is 1 - forget gate. Outputs:
+ * y, output state, cell state. Float x: weights are float, or int8 (hybrid; `scales`, by input).
+ * int8 x: integer arithmetic with an int16 cell state whose scale is 2^cell_log2. Source:
+ * tflite/kernels/lstm_eval.cc (LiteRT). */
 #ifndef HONE_OPS_TFL_LSTM_H
 #define HONE_OPS_TFL_LSTM_H
 

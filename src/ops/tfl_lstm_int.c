@@ -53,7 +53,8 @@ static hone_status read_gate(hone_op_ctx *c, lstm_int *l, int g, float x_scale, 
     float norm_scale = lstm_scale(c->node, LSTM_NORM + g);
     to->norm_factor = tfl_factor_of((double)norm_scale);
     to->norm_factor.shift += 12;
-    to->least_variance = (int32_t)tfl_clamp((int64_t)fminf(10000 * norm_scale, 1e9f), 1, 1000000000);
+    to->least_variance =
+        (int32_t)tfl_clamp((int64_t)fminf(10000 * norm_scale, 1e9f), 1, 1000000000);
     return status;
 }
 
@@ -77,7 +78,8 @@ static hone_status prepare(hone_op_ctx *c, lstm_int *l) {
     l->hidden_factor = tfl_factor_of((double)(float)(ldexp(1, -15) / hidden.scale * ldexp(1, -15)));
     l->projection_factor = tfl_factor_of(
         (double)(lstm_scale(c->node, LSTM_PROJECTION) * (float)hidden.scale / (float)h.scale));
-    float clip = hone_attr_float(c->node, "cell_clip", 0), out = hone_attr_float(c->node, "proj_clip", 0);
+    float clip = hone_attr_float(c->node, "cell_clip", 0),
+          out = hone_attr_float(c->node, "proj_clip", 0);
     l->cell_clip = clip > 0 ? (int32_t)fminf(ldexpf(clip, -l->cell_log2), 32767) : 0;
     l->proj_clip = out > 0 ? (int32_t)fminf(out / (float)h.scale, 127) : 0;
     size_t most = (size_t)(l->s.cells > l->s.n ? l->s.cells : l->s.n);
@@ -120,7 +122,8 @@ static void run_gate(const lstm_int *l, int which, const int16_t *cell) {
         sum = tfl_dot(l->h, g->r + i * l->s.outputs, l->s.outputs);
         v[i] = clamp16((int64_t)tfl_scale(tfl_wrap(sum), g->r_factor) + part);
         if (g->peephole)
-            v[i] = clamp16((int64_t)tfl_scale((int32_t)g->peephole[i] * cell[i], g->peephole_factor) + v[i]);
+            v[i] = clamp16(
+                (int64_t)tfl_scale((int32_t)g->peephole[i] * cell[i], g->peephole_factor) + v[i]);
     }
     if (g->norm)
         normalise(g, v, l->s.cells);
@@ -162,7 +165,8 @@ static void step(const lstm_int *l, const int8_t *x, int8_t *h, int16_t *cell) {
     update_cell(l, cell);
     run_gate(l, GATE_OUTPUT, cell);
     for (int64_t i = 0; i < n; ++i) {
-        int32_t product = (int32_t)l->value[GATE_OUTPUT][i] * tfl_tanh16(cell[i], 15 + l->cell_log2);
+        int32_t product =
+            (int32_t)l->value[GATE_OUTPUT][i] * tfl_tanh16(cell[i], 15 + l->cell_log2);
         int64_t v = tfl_scale(product, l->hidden_factor);
         /* LiteRT subtracts the zero point of projected values here, and the projection adds it. */
         if (l->projection)

@@ -1,5 +1,6 @@
-/* QBatchMatMul: a [..., m, k] times b [..., k, n] on integers, leading dims broadcast. 8-bit sums are rescaled
- * from 32 bits, 16-bit ones from 64. Source: tflite/kernels/internal/reference/batch_matmul.h (LiteRT). */
+/* QBatchMatMul: a [..., m, k] times b [..., k, n] on integers, leading dims broadcast. 8-bit sums
+ * are rescaled from 32 bits, 16-bit ones from 64. Source:
+ * tflite/kernels/internal/reference/batch_matmul.h (LiteRT). */
 #include "ops/tfl_quant.h"
 
 typedef struct matmul_job {

@@ -1,5 +1,5 @@
-/* Mean, sum and product along axes, on integers. Attributes: axes (below 0: from the end), keepdims.
- * Source: tflite/kernels/internal/reference/reduce.h (LiteRT). */
+/* Mean, sum and product along axes, on integers. Attributes: axes (below 0: from the end),
+ * keepdims. Source: tflite/kernels/internal/reference/reduce.h (LiteRT). */
 #include <string.h>
 
 #include "ops/tfl_quant.h"

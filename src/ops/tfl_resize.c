@@ -1,6 +1,6 @@
-/* QResizeBilinear: [n, h, w, c] to a new height and width (attribute size), with positions of 10 bits behind the
- * point. Attributes: half_pixel, align_corners.
- * Source: tflite/kernels/internal/reference/resize_bilinear.h (LiteRT). */
+/* QResizeBilinear: [n, h, w, c] to a new height and width (attribute size), with positions of 10
+ * bits behind the point. Attributes: half_pixel, align_corners. Source:
+ * tflite/kernels/internal/reference/resize_bilinear.h (LiteRT). */
 #include "ops/tfl_quant.h"
 
 enum { ONE = 1 << 10 };
@@ -42,7 +42,8 @@ hone_status hone_ref_tfl_resize(hone_op_ctx *c) {
         between v = place(oy, scale_of(high, rows, is_aligned), is_half, high);
         between h = place(ox, scale_of(wide, columns, is_aligned), is_half, wide);
         const int64_t ys[2] = {v.low, v.high}, xs[2] = {h.low, h.high};
-        const int64_t wy[2] = {ONE - v.fraction, v.fraction}, wx[2] = {ONE - h.fraction, h.fraction};
+        const int64_t wy[2] = {ONE - v.fraction, v.fraction},
+                      wx[2] = {ONE - h.fraction, h.fraction};
         int64_t sum = 0;
         for (int k = 0; k < 4; ++k) {
             int64_t at = ((image * high + ys[k / 2]) * wide + xs[k % 2]) * depth + channel;
@@ -62,7 +63,8 @@ hone_status hone_infer_tfl_resize(hone_infer_ctx *c) {
     const hone_type *x = &c->in[0];
     bool fits = x->rank == 4 && hone_attr_ints(c->node, "size", &size) == 2;
     for (int d = 0; fits && d < 2; ++d)
-        fits = size[d] > 0 && size[d] <= INT32_MAX && x->dims[d + 1] != 0 && x->dims[d + 1] <= INT32_MAX;
+        fits = size[d] > 0 && size[d] <= INT32_MAX && x->dims[d + 1] != 0 &&
+               x->dims[d + 1] <= INT32_MAX;
     if (!fits)
         return hone_infer_fail(c, HONE_E_SHAPE, "an image of rank 4 and a size are needed");
     hone_infer_set(c, 0, x->dtype, 4, (int64_t[]){x->dims[0], size[0], size[1], x->dims[3]});

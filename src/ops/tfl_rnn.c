@@ -1,7 +1,8 @@
-/* QRnn: y = activation(W x + R h + b) over a sequence, h being the last y. Inputs: x [time, batch, n] or, unless
- * time_major, [batch, time, n]; W [units, n]; R [units, units]; bias [units]; h [batch, units]; auxiliary x and
- * its weights, or omitted. Weights float, or int8 (hybrid; attribute scales: of W, R and the auxiliary weights).
- * Outputs: y, h. Source: tflite/kernels/internal/kernel_utils.cc (LiteRT). */
+/* QRnn: y = activation(W x + R h + b) over a sequence, h being the last y. Inputs: x [time, batch,
+ * n] or, unless time_major, [batch, time, n]; W [units, n]; R [units, units]; bias [units]; h
+ * [batch, units]; auxiliary x and its weights, or omitted. Weights float, or int8 (hybrid;
+ * attribute scales: of W, R and the auxiliary weights). Outputs: y, h. Source:
+ * tflite/kernels/internal/kernel_utils.cc (LiteRT). */
 #include <string.h>
 
 #include "ops/tfl_lstm.h"
@@ -60,7 +61,8 @@ hone_status hone_ref_tfl_rnn(hone_op_ctx *c) {
     HONE_TRY(read_part(c, RNN_AUX_W, 2, &a));
     bool is_major = hone_attr_int(c->node, "time_major", 0) != 0;
     bool is_symmetric = hone_attr_int(c->node, "is_symmetric", 0) != 0;
-    int64_t units = w.w->dims[0], batch = x->dims[is_major ? 1 : 0], time = x->dims[is_major ? 0 : 1];
+    int64_t units = w.w->dims[0], batch = x->dims[is_major ? 1 : 0],
+            time = x->dims[is_major ? 0 : 1];
     lstm_shape s = {.time = time,
                     .step_batch = is_major ? 1 : time,
                     .step_time = is_major ? batch : 1,
@@ -85,8 +87,8 @@ hone_status hone_ref_tfl_rnn(hone_op_ctx *c) {
 }
 
 static bool is_matrix(const hone_type *t, int64_t rows, int64_t columns) {
-    return t->rank == 2 && hone_dtype_in(t->dtype, HONE_T(F32) | HONE_T(I8)) && t->dims[0] == rows &&
-           t->dims[1] > 0 && (columns < 0 || t->dims[1] == columns);
+    return t->rank == 2 && hone_dtype_in(t->dtype, HONE_T(F32) | HONE_T(I8)) &&
+           t->dims[0] == rows && t->dims[1] > 0 && (columns < 0 || t->dims[1] == columns);
 }
 
 hone_status hone_infer_tfl_rnn(hone_infer_ctx *c) {
@@ -95,13 +97,16 @@ hone_status hone_infer_tfl_rnn(hone_infer_ctx *c) {
             return HONE_OK;
     }
     HONE_TRY(tfl_check_type(c));
-    const hone_type *x = &c->in[RNN_X], *w = &c->in[RNN_W], *h = &c->in[RNN_H], *bias = &c->in[RNN_BIAS];
+    const hone_type *x = &c->in[RNN_X], *w = &c->in[RNN_W], *h = &c->in[RNN_H],
+                    *bias = &c->in[RNN_BIAS];
     bool is_major = hone_attr_int(c->node, "time_major", 0) != 0;
-    int64_t units = w->rank == 2 ? w->dims[0] : 0, batch = x->rank == 3 ? x->dims[is_major ? 1 : 0] : -1;
+    int64_t units = w->rank == 2 ? w->dims[0] : 0,
+            batch = x->rank == 3 ? x->dims[is_major ? 1 : 0] : -1;
     bool fits = x->rank == 3 && units > 0 && is_matrix(w, units, x->dims[2]) &&
-                is_matrix(&c->in[RNN_R], units, units) && bias->rank == 1 && bias->dims[0] == units &&
-                bias->dtype == HONE_DTYPE_F32 && h->rank == 2 && h->dtype == HONE_DTYPE_F32 &&
-                h->dims[1] == units && (h->dims[0] < 0 || batch < 0 || h->dims[0] == batch) &&
+                is_matrix(&c->in[RNN_R], units, units) && bias->rank == 1 &&
+                bias->dims[0] == units && bias->dtype == HONE_DTYPE_F32 && h->rank == 2 &&
+                h->dtype == HONE_DTYPE_F32 && h->dims[1] == units &&
+                (h->dims[0] < 0 || batch < 0 || h->dims[0] == batch) &&
                 hone_infer_has(c, RNN_AUX) == hone_infer_has(c, RNN_AUX_W);
     if (fits && hone_infer_has(c, RNN_AUX)) {
         const hone_type *a = &c->in[RNN_AUX];

@@ -1,6 +1,6 @@
-/* QSigmoid and QTanh on 16 bits: from 256 values of the logistic function, with lines in between. Attributes:
- * x_scale; the output's scale is 1 / 32768.
- * Source: tflite/kernels/internal/reference/integer_ops/logistic.h and tanh.h (LiteRT). */
+/* QSigmoid and QTanh on 16 bits: from 256 values of the logistic function, with lines in between.
+ * Attributes: x_scale; the output's scale is 1 / 32768. Source:
+ * tflite/kernels/internal/reference/integer_ops/logistic.h and tanh.h (LiteRT). */
 #include <stdlib.h>
 
 #include "ops/tfl_quant.h"
@@ -8,10 +8,11 @@
 enum { VALUES = 256 };
 
 /* LiteRT's table of 65536 / (1 + exp(-i / 24)) is one above the nearest integer here and there. */
-static const char above[VALUES + 1] = "0000100010001011110111100101111101110101110111100110001000000011"
-                                      "1010000000000000001000100000010000001001000000001000100000000000"
-                                      "0000000100000000000000000000000000000000000000000000000000000000"
-                                      "0000000000000000000000000000000000000000000000000000000000000001";
+static const char above[VALUES + 1] =
+    "0000100010001011110111100101111101110101110111100110001000000011"
+    "1010000000000000001000100000010000001001000000001000100000000000"
+    "0000000100000000000000000000000000000000000000000000000000000000"
+    "0000000000000000000000000000000000000000000000000000000000000001";
 
 typedef struct sigmoid_job {
     uint32_t value[VALUES];
@@ -46,10 +47,12 @@ static sigmoid_job job_of(const hone_node *n, int most_left) {
 
 static int32_t scaled(const sigmoid_job *j, int16_t x) {
     int64_t round = j->shift > 0 ? (int64_t)1 << (j->shift - 1) : 0;
-    return (int32_t)tfl_clamp(((int64_t)x * j->multiplier + round) >> j->shift, -INT32_MAX, INT32_MAX);
+    return (int32_t)tfl_clamp(((int64_t)x * j->multiplier + round) >> j->shift, -INT32_MAX,
+                              INT32_MAX);
 }
 
-/* The function of a number >= 0, `bits` behind the point of the table's index, that many bits up. */
+/* The function of a number >= 0, `bits` behind the point of the table's index, that many bits up.
+ */
 static uint32_t between(const sigmoid_job *j, uint32_t x, int bits, uint32_t most) {
     uint32_t i = x >> bits;
     if (i >= VALUES - 1)

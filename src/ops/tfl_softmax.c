@@ -35,7 +35,7 @@ static int32_t exp_negative(int32_t a) {
 }
 
 typedef struct softmax_job {
-    int32_t exp[256];  /* of differences to the maximum, in Q0.31 */
+    int32_t exp[256]; /* of differences to the maximum, in Q0.31 */
     int64_t n;
     int32_t low, high;
     int diff_min;
@@ -68,8 +68,8 @@ static void softmax_row(const softmax_job *j, const hone_tensor *x, hone_tensor 
     int exponent = (int)tfl_clamp(over + 31 - 8, 0, 31);
     for (int64_t i = 0; i < j->n; ++i) {
         int32_t e = j->exp[most - tfl_load(x->dtype, x->data, at + i)];
-        int64_t v = e < 0 ? j->low
-                          : (int64_t)tfl_divide_pot(tfl_high_mul(scale, e), exponent) + j->low;
+        int64_t v =
+            e < 0 ? j->low : (int64_t)tfl_divide_pot(tfl_high_mul(scale, e), exponent) + j->low;
         tfl_store(y->dtype, y->data, at + i, (int32_t)tfl_clamp(v, j->low, j->high));
     }
 }

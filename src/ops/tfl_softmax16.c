@@ -41,10 +41,12 @@ void tfl_softmax16(const hone_tensor *x, hone_tensor *y, double scale, int64_t n
         softmax_row(&t, (const int16_t *)x->data + at, n, (int16_t *)y->data + at);
 }
 
-/* Where a line between two values misses the function in the middle, both ends move by half of that.
- * Source: LUTPopulate and LUTLookup of tflite/kernels/internal/common.h (LiteRT). */
-void tfl_fill_lines(double (*of)(double), double x_scale, int32_t x_zero, double y_scale, int16_t *line) {
-    double low = x_scale * (-32768 - x_zero), high = x_scale * (32767 - x_zero), step = (high - low) / TFL_LINES;
+/* Where a line between two values misses the function in the middle, both ends move by half of
+ * that. Source: LUTPopulate and LUTLookup of tflite/kernels/internal/common.h (LiteRT). */
+void tfl_fill_lines(double (*of)(double), double x_scale, int32_t x_zero, double y_scale,
+                    int16_t *line) {
+    double low = x_scale * (-32768 - x_zero), high = x_scale * (32767 - x_zero),
+           step = (high - low) / TFL_LINES;
     double inverse = 65536 / (y_scale * 65535);
     for (int i = 0; i < TFL_LINES; ++i) {
         double at = round(of(low + i * step) * inverse), next = of(low + (i + 1) * step) * inverse;

@@ -1,7 +1,8 @@
-/* QSvdf: a layer over a window of the last inputs, by matrices of low rank. Inputs: x [batch, n], features
- * [filters, n], weights over time [filters, memory], bias [units] or omitted, state [batch, filters * memory];
- * filters = units * rank. Outputs: y [batch, units], state. Float with float or int8 features (hybrid), or int8
- * with an int16 state. Source: tflite/kernels/internal/reference/svdf.h (LiteRT). */
+/* QSvdf: a layer over a window of the last inputs, by matrices of low rank. Inputs: x [batch, n],
+ * features [filters, n], weights over time [filters, memory], bias [units] or omitted, state
+ * [batch, filters * memory]; filters = units * rank. Outputs: y [batch, units], state. Float with
+ * float or int8 features (hybrid), or int8 with an int16 state. Source:
+ * tflite/kernels/internal/reference/svdf.h (LiteRT). */
 #include <string.h>
 
 #include "ops/tfl_lstm.h"
@@ -129,14 +130,16 @@ hone_status hone_infer_tfl_svdf(hone_infer_ctx *c) {
             return HONE_OK;
     }
     HONE_TRY(tfl_check_type(c));
-    const hone_type *x = &c->in[SVDF_X], *features = &c->in[SVDF_FEATURES], *time = &c->in[SVDF_TIME];
+    const hone_type *x = &c->in[SVDF_X], *features = &c->in[SVDF_FEATURES],
+                    *time = &c->in[SVDF_TIME];
     const hone_type *state = &c->in[SVDF_STATE], *bias = &c->in[SVDF_BIAS];
     bool is_int = x->dtype == HONE_DTYPE_I8;
-    bool fits = x->rank == 2 && has_type(c, SVDF_FEATURES, 2, HONE_T(I8) | (is_int ? 0 : HONE_T(F32))) &&
-                has_type(c, SVDF_TIME, 2, is_int ? HONE_T(I16) : HONE_T(F32)) &&
-                has_type(c, SVDF_STATE, 2, is_int ? HONE_T(I16) : HONE_T(F32)) && features->dims[0] > 0 &&
-                features->dims[1] > 0 && time->dims[0] == features->dims[0] && time->dims[1] > 0 &&
-                features->dims[0] <= INT32_MAX && time->dims[1] <= INT32_MAX;
+    bool fits =
+        x->rank == 2 && has_type(c, SVDF_FEATURES, 2, HONE_T(I8) | (is_int ? 0 : HONE_T(F32))) &&
+        has_type(c, SVDF_TIME, 2, is_int ? HONE_T(I16) : HONE_T(F32)) &&
+        has_type(c, SVDF_STATE, 2, is_int ? HONE_T(I16) : HONE_T(F32)) && features->dims[0] > 0 &&
+        features->dims[1] > 0 && time->dims[0] == features->dims[0] && time->dims[1] > 0 &&
+        features->dims[0] <= INT32_MAX && time->dims[1] <= INT32_MAX;
     int64_t rank = hone_attr_int(c->node, "rank", 1);
     fits = fits && rank > 0 && features->dims[0] % rank == 0 &&
            (x->dims[1] < 0 || x->dims[1] == features->dims[1]) &&

@@ -3,6 +3,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "tflite/sparse.h"
+
 bool tfr_is_file(const uint8_t *bytes, size_t n) {
     return n >= 8 && memcmp(bytes + 4, TFL_IDENTIFIER, 4) == 0;
 }
@@ -156,6 +158,11 @@ static hone_status find_data(tfr_file *f, tfr_vector buffers, tfr_table t, tfr_t
     }
     if (data.n == 0)
         return f->flat.status;
+    tfr_table sparsity = tfr_sub(&f->flat, t, TENSOR_SPARSITY);
+    if (sparsity.at) {
+        x->data = tfr_densify(f, sparsity, x, f->flat.data + data.at, data.n);
+        return f->flat.status;
+    }
     int64_t count = 1;
     for (int i = 0; i < x->rank; ++i) {
         if (x->dims[i] < 0 || __builtin_mul_overflow(count, x->dims[i], &count))
@@ -183,9 +190,6 @@ static hone_status read_tensor(tfr_file *f, tfr_vector buffers, tfr_table t, int
     x->dtype = dtypes[type];
     x->has_rank = tfr_u8(&f->flat, t, TENSOR_HAS_RANK, 0) != 0;
     x->is_variable = tfr_u8(&f->flat, t, TENSOR_IS_VARIABLE, 0) != 0;
-    if (tfr_sub(&f->flat, t, TENSOR_SPARSITY).at)
-        return hone_fail(f->flat.err, HONE_E_UNSUPPORTED, "tensor %s is sparse: not supported",
-                         x->name);
     HONE_TRY(read_shape(f, t, x));
     HONE_TRY(find_data(f, buffers, t, x));
     return read_quant(f, t, n_tensors, &x->quant);

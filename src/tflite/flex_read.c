@@ -48,13 +48,18 @@ static bool number(const uint8_t *p, size_t width, int type, double *out) {
     return true;
 }
 
-/* A map: before its values stand the offset of the keys, their width, the count; behind them the types. */
-static bool find(const uint8_t *data, size_t n, size_t map, size_t width, const char *key, double *out) {
+/* A map: before its values stand the offset of the keys, their width, the count; behind them the
+ * types. */
+static bool find(const uint8_t *data, size_t n, size_t map, size_t width, const char *key,
+                 double *out) {
     size_t keys, len = strlen(key) + 1;
-    if (map < 3 * width || !follow(data, n, map - 3 * width, width, &keys) || !fits(n, map - 2 * width, 2 * width))
+    if (map < 3 * width || !follow(data, n, map - 3 * width, width, &keys) ||
+        !fits(n, map - 2 * width, 2 * width))
         return false;
-    uint64_t key_width = load(data + map - 2 * width, width), count = load(data + map - width, width);
-    if (!is_width(key_width) || count > n / (width + 1) || !fits(n, map, (size_t)count * (width + 1)) ||
+    uint64_t key_width = load(data + map - 2 * width, width),
+             count = load(data + map - width, width);
+    if (!is_width(key_width) || count > n / (width + 1) ||
+        !fits(n, map, (size_t)count * (width + 1)) ||
         !fits(n, keys, (size_t)count * (size_t)key_width))
         return false;
     for (size_t i = 0; i < count; ++i) {
@@ -62,7 +67,8 @@ static bool find(const uint8_t *data, size_t n, size_t map, size_t width, const 
         if (!follow(data, n, keys + i * (size_t)key_width, (size_t)key_width, &name))
             return false;
         if (fits(n, name, len) && memcmp(data + name, key, len) == 0)
-            return number(data + map + i * width, width, data[map + (size_t)count * width + i] >> 2, out);
+            return number(data + map + i * width, width, data[map + (size_t)count * width + i] >> 2,
+                          out);
     }
     return false;
 }
@@ -73,7 +79,8 @@ bool tfr_flex_number(const uint8_t *data, size_t n, const char *key, double *out
     size_t width = data[n - 1], map;
     int type = data[n - 2] >> 2;
     size_t map_width = (size_t)1 << (data[n - 2] & 3);
-    if (!is_width(width) || n < 2 + width || type != MAP || !follow(data, n - 2, n - 2 - width, width, &map))
+    if (!is_width(width) || n < 2 + width || type != MAP ||
+        !follow(data, n - 2, n - 2 - width, width, &map))
         return false;
     return find(data, n, map, map_width, key, out);
 }

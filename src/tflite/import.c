@@ -11,9 +11,9 @@
 #define LIMIT_FIXED_BYTES ((size_t)64 << 20)
 enum { LIMIT_PER_BYTE = 64 };
 
-#define VIEW_FLOAT TFR_FLOAT
-#define VIEW_RAW   TFR_RAW
-#define VIEW_OWN   TFR_OWN
+#define VIEW_FLOAT                    TFR_FLOAT
+#define VIEW_RAW                      TFR_RAW
+#define VIEW_OWN                      TFR_OWN
 #define RULE(code, build, view, onnx) void tfr_build_##build(tfr_import *im);
 #define CUSTOM(name, build)           void tfr_build_##build(tfr_import *im);
 #include "tflite/import.def"
@@ -61,7 +61,8 @@ static const tfr_rule *rule_for(const tfr_op *op) {
     return tfr_rule_of(op->code);
 }
 
-/* ---- what is not supported, all at once ------------------------------------------------------- */
+/* ---- what is not supported, all at once -------------------------------------------------------
+ */
 
 static void list_name(char *list, size_t size, const char *name) {
     size_t len = strlen(list), n = strlen(name);
@@ -125,17 +126,19 @@ static hone_status check_operators(const tfr_file *file, int root, hone_error *e
             list_missing(&file->graphs[i], builtin, custom, sizeof builtin);
     }
     if (custom[0])
-        return hone_fail(err, HONE_E_UNSUPPORTED,
-                         "custom operators have no definition that hone could read: %s%s%s; cut the "
-                         "model before them, or convert it again without custom operators "
-                         "(allow_custom_ops=False)",
-                         custom, builtin[0] ? "; and operators that are not supported: " : "", builtin);
-    return builtin[0] ? hone_fail(err, HONE_E_UNSUPPORTED, "operators that are not supported: %s",
-                                  builtin)
-                      : HONE_OK;
+        return hone_fail(
+            err, HONE_E_UNSUPPORTED,
+            "custom operators have no definition that hone could read: %s%s%s; cut the "
+            "model before them, or convert it again without custom operators "
+            "(allow_custom_ops=False)",
+            custom, builtin[0] ? "; and operators that are not supported: " : "", builtin);
+    return builtin[0]
+               ? hone_fail(err, HONE_E_UNSUPPORTED, "operators that are not supported: %s", builtin)
+               : HONE_OK;
 }
 
-/* ---- names ------------------------------------------------------------------------------------ */
+/* ---- names ------------------------------------------------------------------------------------
+ */
 
 typedef struct named {
     const char *name;
@@ -148,8 +151,8 @@ static int by_name(const void *a, const void *b) {
     return order ? order : (x->tensor > y->tensor) - (x->tensor < y->tensor);
 }
 
-/* Names of tensors, made unique, and with a suffix those of subgraphs; '#' is kept for values that only the
- * import makes. */
+/* Names of tensors, made unique, and with a suffix those of subgraphs; '#' is kept for values that
+ * only the import makes. */
 static bool make_names(tfr_import *im, const char *suffix) {
     int n = im->sub->n_tensors;
     hone_arena *a = im->g->arena;
@@ -192,7 +195,8 @@ static void use_signature(tfr_import *im, const tfr_name *list, int n) {
     }
 }
 
-/* ---- the graph -------------------------------------------------------------------------------- */
+/* ---- the graph --------------------------------------------------------------------------------
+ */
 
 static hone_status add_inputs(tfr_import *im) {
     for (int i = 0; i < im->sub->n_inputs; ++i) {

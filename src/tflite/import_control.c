@@ -1,5 +1,6 @@
-/* Operators that call subgraphs. A call is replaced by the subgraph's operators; IF becomes If, whose branches
- * capture the arguments, WHILE becomes Loop, whose body ends with the condition of the next turn. */
+/* Operators that call subgraphs. A call is replaced by the subgraph's operators; IF becomes If,
+ * whose branches capture the arguments, WHILE becomes Loop, whose body ends with the condition of
+ * the next turn. */
 #include <stdio.h>
 
 #include "ir/eval.h"
@@ -8,8 +9,9 @@
 /* A subgraph's way into another graph. */
 typedef struct call {
     int graph;
-    hone_value **in; /* values of the subgraph's inputs, of the graph that it goes into; NULL: a handle */
-    int *handle;     /* by input: 1 + the variable; 0: none */
+    hone_value *
+        *in; /* values of the subgraph's inputs, of the graph that it goes into; NULL: a handle */
+    int *handle; /* by input: 1 + the variable; 0: none */
     int n;
 } call;
 
@@ -37,15 +39,16 @@ static bool read_arguments(tfr_import *im, int graph, int first, call *c) {
 }
 
 /* The subgraph's operators go into scope->g; its outputs' values to `out` (its handles: NULL). */
-static void inline_call(tfr_import *im, tfr_scope *scope, const call *c, hone_value **out, int n_out) {
+static void inline_call(tfr_import *im, tfr_scope *scope, const call *c, hone_value **out,
+                        int n_out) {
     char suffix[32];
     const tfr_graph *sub = &im->file->graphs[c->graph];
     tfr_import at = *im;
     if (im->status != HONE_OK)
         return;
     if (im->depth >= TFR_MAX_DEPTH || sub->n_outputs != n_out) {
-        tfr_fail(im, HONE_E_FORMAT, "subgraph %d calls too deep, or has %d outputs, not %d", c->graph,
-                 sub->n_outputs, n_out);
+        tfr_fail(im, HONE_E_FORMAT, "subgraph %d calls too deep, or has %d outputs, not %d",
+                 c->graph, sub->n_outputs, n_out);
         return;
     }
     at.depth++;
@@ -116,7 +119,8 @@ static void take_results(tfr_import *im, hone_value **out, const int *handle, co
     }
 }
 
-/* ---- IF --------------------------------------------------------------------------------------- */
+/* ---- IF ---------------------------------------------------------------------------------------
+ */
 
 static hone_graph *branch(tfr_import *im, const call *c, const bool *touched) {
     hone_graph *g = hone_graph_sub(im->g);
@@ -157,7 +161,8 @@ void tfr_build_if(tfr_import *im) {
     hone_graph *yes = branch(im, &a, touched), *no = branch(im, &b, touched);
     if (im->status != HONE_OK || yes->n_outputs == 0)
         return;
-    hone_value **out = HONE_NEW_ARRAY(im->g->arena, hone_value *, yes->n_outputs), *cond = tfr_in_raw(im, 0);
+    hone_value **out = HONE_NEW_ARRAY(im->g->arena, hone_value *, yes->n_outputs),
+               *cond = tfr_in_raw(im, 0);
     if (!out) {
         tfr_fail(im, HONE_E_NOMEM, "out of memory");
         return;
@@ -168,7 +173,8 @@ void tfr_build_if(tfr_import *im) {
     take_results(im, out, NULL, touched);
 }
 
-/* ---- WHILE ------------------------------------------------------------------------------------ */
+/* ---- WHILE ------------------------------------------------------------------------------------
+ */
 
 static hone_value *body_input(tfr_import *im, hone_graph *g, const char *name, hone_type type) {
     hone_value *v = hone_graph_fresh(g, name);
@@ -195,8 +201,9 @@ static void make_body_inputs(tfr_import *im, tfr_scope *scope, call *c, const bo
     body_input(im, g, "turn", hone_type_tensor(HONE_DTYPE_I64, 0, NULL));
     body_input(im, g, "condition", hone_type_tensor(HONE_DTYPE_BOOL, 0, NULL));
     for (int i = 0; i < c->n; ++i)
-        c->in[i] = c->handle[i] ? NULL
-                                : body_input(im, g, "state", declared(&sub->tensors[sub->inputs[i]]));
+        c->in[i] = c->handle[i]
+                       ? NULL
+                       : body_input(im, g, "state", declared(&sub->tensors[sub->inputs[i]]));
     for (int v = 0; v < im->shared->n_vars && im->status == HONE_OK; ++v) {
         hone_type type = {.kind = HONE_KIND_NONE, .rank = -1};
         if (!touched[v])
@@ -206,7 +213,8 @@ static void make_body_inputs(tfr_import *im, tfr_scope *scope, call *c, const bo
     }
 }
 
-static hone_graph *loop_body(tfr_import *im, const call *cond, const call *body, const bool *touched) {
+static hone_graph *loop_body(tfr_import *im, const call *cond, const call *body,
+                             const bool *touched) {
     hone_graph *g = hone_graph_sub(im->g);
     hone_value **out = HONE_NEW_ARRAY(im->g->arena, hone_value *, body->n + 1), *again = NULL;
     call inner = *body, last = *cond;
@@ -265,7 +273,8 @@ void tfr_build_while(tfr_import *im) {
     take_results(im, out, body.handle, touched);
 }
 
-/* ---- CALL_ONCE and calls ---------------------------------------------------------------------- */
+/* ---- CALL_ONCE and calls ----------------------------------------------------------------------
+ */
 
 /* All nodes of g, whose inputs must be constants. */
 static void evaluate(tfr_import *im, hone_graph *g) {
@@ -317,7 +326,8 @@ void tfr_build_call_once(tfr_import *im) {
         if (!scope.var[v])
             continue;
         if (var->input)
-            tfr_fail(im, HONE_E_UNSUPPORTED, "variable %s is read before it has a value", var->input->name);
+            tfr_fail(im, HONE_E_UNSUPPORTED, "variable %s is read before it has a value",
+                     var->input->name);
         else
             var->initial = scope.var[v]->constant;
     }

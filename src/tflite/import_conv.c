@@ -9,7 +9,8 @@ typedef struct conv_options {
 static const conv_options conv_ids = {0, 1, 2, 3, 4, 5};
 static const conv_options depthwise_ids = {0, 1, 2, 4, 5, 6};
 
-/* Strides, dilations and padding: TensorFlow's SAME puts the odd element behind, as SAME_UPPER does. */
+/* Strides, dilations and padding: TensorFlow's SAME puts the odd element behind, as SAME_UPPER
+ * does. */
 static void set_window(tfr_import *im, hone_value *v, const conv_options *id) {
     int64_t stride[2] = {tfr_option_i32(im, id->stride_h, 0), tfr_option_i32(im, id->stride_w, 0)};
     int64_t dilation[2] = {tfr_option_i32(im, id->dilation_h, 1),
@@ -126,12 +127,13 @@ void tfr_build_conv(tfr_import *im) {
     set_window(im, y, id);
     tfr_int(im, y, "group", group);
     y = tfr_to_nhwc(im, tfr_activate(im, y, activation));
-    tfr_out_raw(im, 0, tfr_is_quantised(tfr_out_tensor(im, 0))
-                           ? tfr_quantise(im, y, tfr_out_tensor(im, 0))
-                           : y);
+    tfr_out_raw(im, 0,
+                tfr_is_quantised(tfr_out_tensor(im, 0)) ? tfr_quantise(im, y, tfr_out_tensor(im, 0))
+                                                        : y);
 }
 
-/* Where a transposed convolution lies in its output: padding before it, after it, what it lacks behind. */
+/* Where a transposed convolution lies in its output: padding before it, after it, what it lacks
+ * behind. */
 typedef struct placement {
     int64_t stride[2], size[2], pads[4], extra[2];
 } placement;
@@ -162,12 +164,14 @@ static bool place(tfr_import *im, placement *p) {
 
 /* Quantised weights and input 2 quantised, or float and to be quantised. */
 static bool transpose_integers(tfr_import *im, const placement *p, int64_t activation) {
-    const tfr_tensor *w = tfr_in_tensor(im, 1), *x = tfr_in_tensor(im, 2), *y = tfr_out_tensor(im, 0);
+    const tfr_tensor *w = tfr_in_tensor(im, 1), *x = tfr_in_tensor(im, 2),
+                     *y = tfr_out_tensor(im, 0);
     bool is_hybrid = x->dtype == HONE_DTYPE_F32;
     uint32_t types = HONE_T(I8) | HONE_T(I16) | HONE_T(U8);
-    bool is_integer = tfr_is_quantised(x) && tfr_is_quantised(y) && hone_dtype_in(x->dtype, types) &&
-                      x->dtype == y->dtype;
-    bool fits = y && w->data && w->quant.n_scales > 0 && hone_dtype_in(w->dtype, HONE_T(I8) | HONE_T(U8)) &&
+    bool is_integer = tfr_is_quantised(x) && tfr_is_quantised(y) &&
+                      hone_dtype_in(x->dtype, types) && x->dtype == y->dtype;
+    bool fits = y && w->data && w->quant.n_scales > 0 &&
+                hone_dtype_in(w->dtype, HONE_T(I8) | HONE_T(U8)) &&
                 (is_hybrid ? w->dtype == HONE_DTYPE_I8 && y->dtype == HONE_DTYPE_F32 : is_integer);
     if (!fits)
         return false;
@@ -178,7 +182,8 @@ static bool transpose_integers(tfr_import *im, const placement *p, int64_t activ
     tfr_ints(im, v, "pads", p->pads, 2);
     tfr_ints(im, v, "size", p->size, 2);
     if (is_hybrid) {
-        if (v && !hone_attr_set_floats(im->g, v->producer, "w_scale", w->quant.scale, w->quant.n_scales))
+        if (v &&
+            !hone_attr_set_floats(im->g, v->producer, "w_scale", w->quant.scale, w->quant.n_scales))
             tfr_fail(im, HONE_E_NOMEM, "out of memory");
         v = tfr_activate(im, v, activation);
     } else {
@@ -206,12 +211,23 @@ void tfr_build_transpose_conv(tfr_import *im) {
     tfr_out_raw(im, 0, tfr_is_quantised(out) ? tfr_quantise(im, y, out) : y);
 }
 
-/* ---- three dimensions ------------------------------------------------------------------------- */
+/* ---- three dimensions -------------------------------------------------------------------------
+ */
 
-enum { PADDING_3D, STRIDE_D, STRIDE_W, STRIDE_H, ACTIVATION_3D, DILATION_D, DILATION_W, DILATION_H };
+enum {
+    PADDING_3D,
+    STRIDE_D,
+    STRIDE_W,
+    STRIDE_H,
+    ACTIVATION_3D,
+    DILATION_D,
+    DILATION_W,
+    DILATION_H
+};
 
 static const int64_t to_ncdhw[] = {0, 4, 1, 2, 3}, to_ndhwc[] = {0, 2, 3, 4, 1};
-/* [d, h, w, i, o] to [o, i, d, h, w]; that of transposed convolutions, [d, h, w, o, i], to [i, o, d, h, w]. */
+/* [d, h, w, i, o] to [o, i, d, h, w]; that of transposed convolutions, [d, h, w, o, i], to [i, o,
+ * d, h, w]. */
 static const int64_t from_dhwio[] = {4, 3, 0, 1, 2};
 
 static bool read_window_3d(tfr_import *im, int64_t stride[3], int64_t dilation[3]) {
@@ -248,8 +264,9 @@ void tfr_build_conv_3d(tfr_import *im) {
 }
 
 /* Padding that gives the output's size along one dim; false: none does. */
-static bool fit_transposed(int64_t in, int64_t kernel, int64_t stride, int64_t dilation, int64_t out, bool is_same,
-                           int64_t *before, int64_t *after, int64_t *extra) {
+static bool fit_transposed(int64_t in, int64_t kernel, int64_t stride, int64_t dilation,
+                           int64_t out, bool is_same, int64_t *before, int64_t *after,
+                           int64_t *extra) {
     if (in < 1 || kernel < 1 || out < 1 || stride > INT32_MAX || dilation > INT32_MAX)
         return false;
     int64_t full = (in - 1) * stride + (kernel - 1) * dilation + 1;
@@ -269,8 +286,8 @@ void tfr_build_conv_3d_transpose(tfr_import *im) {
     bool is_same = tfr_option_byte(im, PADDING_3D, TFL_SAME) == TFL_SAME;
     bool fits = tfr_in_ints(im, 0, shape, 5) == 5;
     for (int d = 0; fits && d < 3; ++d)
-        fits = fit_transposed(x->dims[d + 1], w->dims[d], stride[d], dilation[d], shape[d + 1], is_same,
-                              &pads[d], &pads[d + 3], &extra[d]);
+        fits = fit_transposed(x->dims[d + 1], w->dims[d], stride[d], dilation[d], shape[d + 1],
+                              is_same, &pads[d], &pads[d + 3], &extra[d]);
     if (!fits) {
         tfr_fail(im, HONE_E_UNSUPPORTED, "strides or sizes that are not known or possible");
         return;
@@ -341,7 +358,8 @@ static hone_value *adjoint(tfr_import *im, hone_value *v, int k, bool is_adjoint
 
 void tfr_build_batch_matmul(tfr_import *im) {
     bool turns_a = tfr_option_byte(im, 0, 0) != 0, turns_b = tfr_option_byte(im, 1, 0) != 0;
-    const tfr_tensor *x = tfr_in_tensor(im, 0), *w = tfr_in_tensor(im, 1), *y = tfr_out_tensor(im, 0);
+    const tfr_tensor *x = tfr_in_tensor(im, 0), *w = tfr_in_tensor(im, 1),
+                     *y = tfr_out_tensor(im, 0);
     if (tfr_runs_on_integers(im, true) && x->dtype != HONE_DTYPE_U8 && w->dtype == x->dtype &&
         y->dtype == x->dtype) {
         hone_value *v = tfr_binary(im, "QBatchMatMul", adjoint(im, tfr_in_raw(im, 0), 0, turns_a),

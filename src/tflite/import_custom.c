@@ -8,7 +8,8 @@ static double option(tfr_import *im, const char *key, double missing) {
     return v.n && tfr_flex_number(im->file->flat.data + v.at, v.n, key, &number) ? number : missing;
 }
 
-static void set_int(tfr_import *im, hone_value *v, const char *name, const char *key, int64_t missing) {
+static void set_int(tfr_import *im, hone_value *v, const char *name, const char *key,
+                    int64_t missing) {
     double number = option(im, key, (double)missing);
     tfr_int(im, v, name, number >= 0 && number < 2e9 ? (int64_t)number : -1);
 }

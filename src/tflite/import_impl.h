@@ -1,5 +1,5 @@
-/* What the families of import_*.c share. A failure is kept in im->status; builders then return NULL,
- * which they accept as input, so that a rule can be written without checks in between. */
+/* What the families of import_*.c share. A failure is kept in im->status; builders then return
+ * NULL, which they accept as input, so that a rule can be written without checks in between. */
 #ifndef HONE_TFLITE_IMPORT_IMPL_H
 #define HONE_TFLITE_IMPORT_IMPL_H
 
@@ -25,16 +25,17 @@ typedef struct tfr_rule {
 
 /* What one run leaves for the next: a resource variable, or a variable tensor of an operator. */
 typedef struct tfr_var {
-    const char *name;      /* of a resource; NULL: a tensor */
-    int graph, tensor;     /* the tensor; of resources one that shows type and shape, -1: none does */
+    const char *name;  /* of a resource; NULL: a tensor */
+    int graph, tensor; /* the tensor; of resources one that shows type and shape, -1: none does */
     const hone_tensor *initial; /* what CALL_ONCE's subgraph gives; NULL: zeros */
-    hone_value *input;     /* of the root graph, once something reads it */
+    hone_value *input;          /* of the root graph, once something reads it */
 } tfr_var;
 
 /* Where operators are being put: the root graph, a branch of an If, the body of a Loop. */
 typedef struct tfr_scope tfr_scope;
 struct tfr_scope {
-    tfr_scope *outer; /* NULL: the root; variables that a branch does not have are captured from it */
+    tfr_scope
+        *outer; /* NULL: the root; variables that a branch does not have are captured from it */
     hone_graph *g;
     hone_value **var; /* current values by variable; NULL: not touched yet */
     bool is_apart;    /* CALL_ONCE's: nothing comes from outside */
@@ -45,8 +46,8 @@ typedef struct tfr_shared {
     const tfr_import *root;
     tfr_var *vars;
     int n_vars;
-    int **var_of; /* by subgraph and tensor: 1 + the variable that it is, or is a handle of where VAR_HANDLE made
-                     it; 0: none */
+    int **var_of;  /* by subgraph and tensor: 1 + the variable that it is, or is a handle of where
+                      VAR_HANDLE made  it; 0: none */
     int n_inlined; /* subgraphs so far, for names */
 } tfr_shared;
 
@@ -56,12 +57,12 @@ struct tfr_import {
     const tfr_file *file;
     tfr_shared *shared;
     tfr_scope *scope;
-    int depth;           /* of subgraphs called by subgraphs */
+    int depth; /* of subgraphs called by subgraphs */
     const tfr_graph *sub;
-    hone_value **value;  /* by tensor; NULL: not made yet */
-    int *resource;       /* by tensor: 1 + the variable that it is a handle of; 0: none */
-    const char **names;  /* by tensor; unique */
-    const tfr_op *op;    /* the current one, and its rule */
+    hone_value **value; /* by tensor; NULL: not made yet */
+    int *resource;      /* by tensor: 1 + the variable that it is a handle of; 0: none */
+    const char **names; /* by tensor; unique */
+    const tfr_op *op;   /* the current one, and its rule */
     const tfr_rule *rule;
     hone_status status;
     hone_error *err;
@@ -86,12 +87,12 @@ hone_value *tfr_in_i64(tfr_import *im, int k);
 /** Numbers of a constant integer input; -1 (and a failure) when it is not constant or too long. */
 int tfr_in_ints(tfr_import *im, int k, int64_t *out, int max);
 
-/** A node and its first output. `op` is a name of ai.onnx, or of ai.hone when it begins with Q and an
- * upper-case letter. */
+/** A node and its first output. `op` is a name of ai.onnx, or of ai.hone when it begins with Q and
+ * an upper-case letter. */
 hone_value *tfr_make(tfr_import *im, const char *op, hone_value *const *in, int n_in);
 /** With several outputs. */
-void tfr_make_many(tfr_import *im, const char *op, hone_value *const *in, int n_in, hone_value **out,
-                   int n_out);
+void tfr_make_many(tfr_import *im, const char *op, hone_value *const *in, int n_in,
+                   hone_value **out, int n_out);
 hone_value *tfr_unary(tfr_import *im, const char *op, hone_value *x);
 hone_value *tfr_binary(tfr_import *im, const char *op, hone_value *a, hone_value *b);
 /* Attributes of the node that made v. */
@@ -109,7 +110,8 @@ hone_value *tfr_cast(tfr_import *im, hone_value *v, hone_dtype to);
 
 /** Fused activation, a number of ActivationFunctionType. */
 hone_value *tfr_activate(tfr_import *im, hone_value *v, int64_t activation);
-/** Output k is v, brought to the output's quantisation as the rule's view says; _raw: v as it is. */
+/** Output k is v, brought to the output's quantisation as the rule's view says; _raw: v as it is.
+ */
 void tfr_out(tfr_import *im, int k, hone_value *v);
 void tfr_out_raw(tfr_import *im, int k, hone_value *v);
 
@@ -119,7 +121,8 @@ int64_t tfr_option_i32(tfr_import *im, int id, int64_t missing);
 float tfr_option_f32(tfr_import *im, int id, float missing);
 
 /* import.c */
-/** Names, values and operators of im->sub; inputs must have their values already, or be set by `bind`. */
+/** Names, values and operators of im->sub; inputs must have their values already, or be set by
+ * `bind`. */
 void tfr_import_ops(tfr_import *im);
 /** The next output of im->g: v, or a copy where v is an output already or not an operator's. */
 void tfr_add_output(tfr_import *im, hone_value *v);
@@ -145,7 +148,8 @@ hone_value *tfr_state_in(tfr_import *im, int k);
 void tfr_state_out(tfr_import *im, int k, hone_value *v);
 /** Outputs for the variables that changed; those that never do become constants. */
 void tfr_finish_variables(tfr_import *root);
-/** Bits of the variables that a subgraph and those that it calls may touch; `handles` by its inputs. */
+/** Bits of the variables that a subgraph and those that it calls may touch; `handles` by its
+ * inputs. */
 void tfr_touched(tfr_import *im, int graph, const int *handles, int n, bool *touched);
 /** A copy in the graph's arena; NULL: out of memory. */
 const hone_tensor *tfr_adopt(tfr_import *im, const hone_tensor *t);
@@ -157,10 +161,11 @@ bool tfr_var_type(tfr_import *im, int var, hone_type *type);
 hone_value *tfr_dequantise(tfr_import *im, hone_value *v, const tfr_tensor *t);
 hone_value *tfr_quantise(tfr_import *im, hone_value *v, const tfr_tensor *t);
 /** From one quantisation to another. */
-hone_value *tfr_rescale(tfr_import *im, hone_value *v, const tfr_tensor *from, const tfr_tensor *to);
+hone_value *tfr_rescale(tfr_import *im, hone_value *v, const tfr_tensor *from,
+                        const tfr_tensor *to);
 /** As tfr_rescale, and within the range of an activation. */
-hone_value *tfr_rescale_within(tfr_import *im, hone_value *v, const tfr_tensor *from, const tfr_tensor *to,
-                               int64_t activation);
+hone_value *tfr_rescale_within(tfr_import *im, hone_value *v, const tfr_tensor *from,
+                               const tfr_tensor *to, int64_t activation);
 /** Attributes <name>_scale and <name>_zero from a tensor that has one scale. */
 void tfr_param(tfr_import *im, hone_value *v, const char *name, const tfr_tensor *t);
 /** Attributes low and high: the activation's range in the output's quantisation. */

@@ -36,7 +36,8 @@ static hone_value *scatter(tfr_import *im, hone_value *to, hone_value *indices, 
     return y;
 }
 
-/* ---- by indices ------------------------------------------------------------------------------- */
+/* ---- by indices -------------------------------------------------------------------------------
+ */
 
 void tfr_build_embedding_lookup(tfr_import *im) {
     const tfr_tensor *table = tfr_in_tensor(im, 1), *y = tfr_out_tensor(im, 0);
@@ -45,7 +46,8 @@ void tfr_build_embedding_lookup(tfr_import *im) {
     tfr_out_raw(im, 0, tfr_binary(im, "Gather", rows, tfr_in_i64(im, 0)));
 }
 
-/* Inputs: indices, depth, value on, value off. Indices below 0 are none, in ONNX they count from the end. */
+/* Inputs: indices, depth, value on, value off. Indices below 0 are none, in ONNX they count from
+ * the end. */
 void tfr_build_one_hot(tfr_import *im) {
     const tfr_tensor *x = tfr_in_tensor(im, 0);
     int64_t axis = tfr_option_i32(im, 0, 0);
@@ -58,9 +60,11 @@ void tfr_build_one_hot(tfr_import *im) {
     tfr_out_raw(im, 0, y);
 }
 
-/* Inputs: indices (a scalar, a list, a list of lists), shape, values (a scalar or a list), default. */
+/* Inputs: indices (a scalar, a list, a list of lists), shape, values (a scalar or a list), default.
+ */
 void tfr_build_sparse_to_dense(tfr_import *im) {
-    const tfr_tensor *at = tfr_in_tensor(im, 0), *shape = tfr_in_tensor(im, 1), *v = tfr_in_tensor(im, 2);
+    const tfr_tensor *at = tfr_in_tensor(im, 0), *shape = tfr_in_tensor(im, 1),
+                     *v = tfr_in_tensor(im, 2);
     if (!at || !shape || !v || at->rank > 2 || shape->rank != 1 || shape->dims[0] < 0) {
         tfr_fail(im, HONE_E_UNSUPPORTED, "indices or shape of unknown rank");
         return;
@@ -84,8 +88,9 @@ void tfr_build_scatter_nd(tfr_import *im) {
     if (!v)
         return;
     hone_value *base = filled(im, scalar_like(im, 0, v->dtype), tfr_in_i64(im, 2));
-    tfr_out_raw(im, 0, scatter(im, base, tfr_in_i64(im, 0), tfr_in_raw(im, 1),
-                               v->dtype == HONE_DTYPE_BOOL ? NULL : "add"));
+    tfr_out_raw(im, 0,
+                scatter(im, base, tfr_in_i64(im, 0), tfr_in_raw(im, 1),
+                        v->dtype == HONE_DTYPE_BOOL ? NULL : "add"));
 }
 
 void tfr_build_where(tfr_import *im) {
@@ -102,8 +107,9 @@ void tfr_build_unique(tfr_import *im) {
     tfr_make_many(im, "Unique", &x, 1, out, 3);
     tfr_int(im, out[0], "sorted", 0);
     tfr_out_raw(im, 0, out[0]);
-    tfr_out_raw(im, 1, index && index->dtype == HONE_DTYPE_I64 ? out[2]
-                                                               : tfr_cast(im, out[2], HONE_DTYPE_I32));
+    tfr_out_raw(im, 1,
+                index && index->dtype == HONE_DTYPE_I64 ? out[2]
+                                                        : tfr_cast(im, out[2], HONE_DTYPE_I32));
 }
 
 void tfr_build_reverse_sequence(tfr_import *im) {
@@ -113,7 +119,8 @@ void tfr_build_reverse_sequence(tfr_import *im) {
     tfr_out(im, 0, y);
 }
 
-/* ---- segments --------------------------------------------------------------------------------- */
+/* ---- segments ---------------------------------------------------------------------------------
+ */
 
 /* Sums of rows with equal numbers, as many as the last number says. */
 void tfr_build_segment_sum(tfr_import *im) {
@@ -123,7 +130,8 @@ void tfr_build_segment_sum(tfr_import *im) {
         return;
     hone_value *most = tfr_unary(im, "ReduceMax", ids);
     tfr_int(im, most, "keepdims", 1);
-    hone_value *count = tfr_binary(im, "Add", most, list1(im, 1)), *rest = tfr_unary(im, "Shape", v);
+    hone_value *count = tfr_binary(im, "Add", most, list1(im, 1)),
+               *rest = tfr_unary(im, "Shape", v);
     tfr_int(im, rest, "start", 1);
     hone_value *base = filled(im, scalar_like(im, 0, x->dtype), concat(im, count, rest, 0));
     tfr_out_raw(im, 0, scatter(im, base, unsqueeze(im, ids, -1), v, "add"));
@@ -147,7 +155,8 @@ static hone_value *neutral(tfr_import *im, hone_dtype d) {
 /* Rows whose number is below 0 go into a row more, which is cut off. */
 void tfr_build_unsorted_segment(tfr_import *im) {
     const tfr_tensor *x = tfr_in_tensor(im, 0), *t = tfr_in_tensor(im, 1);
-    if (!x || !t || t->rank < 1 || t->rank > x->rank || !hone_dtype_in(x->dtype, HONE_T(F32) | HONE_T(I32))) {
+    if (!x || !t || t->rank < 1 || t->rank > x->rank ||
+        !hone_dtype_in(x->dtype, HONE_T(F32) | HONE_T(I32))) {
         tfr_fail(im, HONE_E_UNSUPPORTED, "only float32 and int32 rows with numbers are supported");
         return;
     }
@@ -155,7 +164,8 @@ void tfr_build_unsorted_segment(tfr_import *im) {
     int rank = x->rank - t->rank + 1;
     for (int i = 1; i < rank; ++i)
         dims[i] = x->dims[t->rank + i - 1];
-    hone_value *v = t->rank == 1 ? tfr_in_raw(im, 0) : tfr_reshape(im, tfr_in_raw(im, 0), dims, rank);
+    hone_value *v =
+        t->rank == 1 ? tfr_in_raw(im, 0) : tfr_reshape(im, tfr_in_raw(im, 0), dims, rank);
     hone_value *ids = tfr_reshape(im, tfr_in_i64(im, 1), (int64_t[]){-1}, 1);
     hone_value *count = tfr_reshape(im, tfr_in_i64(im, 2), (int64_t[]){1}, 1);
     ids = where(im, tfr_binary(im, "Less", ids, list1(im, 0)), count, ids);
@@ -164,14 +174,17 @@ void tfr_build_unsorted_segment(tfr_import *im) {
     hone_value *shape = concat(im, tfr_binary(im, "Add", count, list1(im, 1)), rest, 0);
     hone_value *y = scatter(im, filled(im, neutral(im, x->dtype), shape), unsqueeze(im, ids, -1), v,
                             im->rule->onnx);
-    tfr_out_raw(im, 0, tfr_make(im, "Slice", (hone_value *[]){y, list1(im, 0), count, list1(im, 0)}, 4));
+    tfr_out_raw(im, 0,
+                tfr_make(im, "Slice", (hone_value *[]){y, list1(im, 0), count, list1(im, 0)}, 4));
 }
 
-/* ---- diagonals -------------------------------------------------------------------------------- */
+/* ---- diagonals --------------------------------------------------------------------------------
+ */
 
 /* true on the diagonal of [rows, columns]. */
 static hone_value *diagonal(tfr_import *im, int64_t rows, int64_t columns) {
-    hone_value *start = scalar_like(im, 0, HONE_DTYPE_I64), *one = scalar_like(im, 1, HONE_DTYPE_I64);
+    hone_value *start = scalar_like(im, 0, HONE_DTYPE_I64),
+               *one = scalar_like(im, 1, HONE_DTYPE_I64);
     hone_value *down = tfr_make(
         im, "Range", (hone_value *[]){start, scalar_like(im, rows, HONE_DTYPE_I64), one}, 3);
     hone_value *right = tfr_make(
@@ -202,7 +215,8 @@ void tfr_build_matrix_set_diag(tfr_import *im) {
     tfr_out_raw(im, 0, where(im, diagonal(im, rows, columns), d, tfr_in_raw(im, 0)));
 }
 
-/* ---- NON_MAX_SUPPRESSION ---------------------------------------------------------------------- */
+/* ---- NON_MAX_SUPPRESSION ----------------------------------------------------------------------
+ */
 
 /* v [k] and zeros to a length of `most` [1]. */
 static hone_value *padded(tfr_import *im, hone_value *v, hone_value *most, hone_dtype d) {
@@ -210,18 +224,19 @@ static hone_value *padded(tfr_import *im, hone_value *v, hone_value *most, hone_
     return tfr_make(im, "Slice", (hone_value *[]){concat(im, v, more, 0), list1(im, 0), most}, 3);
 }
 
-/* Inputs: boxes [n, 4], scores [n], most, overlap, score, and sigma, which must be 0. Outputs of a fixed length,
- * and the number of those that count. */
+/* Inputs: boxes [n, 4], scores [n], most, overlap, score, and sigma, which must be 0. Outputs of a
+ * fixed length, and the number of those that count. */
 void tfr_build_nms(tfr_import *im) {
     bool is_soft = im->op->code == TFL_NON_MAX_SUPPRESSION_V5;
     const tfr_tensor *sigma = is_soft ? tfr_in_tensor(im, 5) : NULL;
-    if (is_soft && (!sigma || !sigma->data || sigma->dtype != HONE_DTYPE_F32 || *(const char *)sigma->data ||
-                    ((const char *)sigma->data)[1] || ((const char *)sigma->data)[2] ||
-                    ((const char *)sigma->data)[3])) {
+    if (is_soft && (!sigma || !sigma->data || sigma->dtype != HONE_DTYPE_F32 ||
+                    *(const char *)sigma->data || ((const char *)sigma->data)[1] ||
+                    ((const char *)sigma->data)[2] || ((const char *)sigma->data)[3])) {
         tfr_fail(im, HONE_E_UNSUPPORTED, "soft suppression (sigma other than 0) is not supported");
         return;
     }
-    hone_value *scores = tfr_in_raw(im, 1), *most = tfr_reshape(im, tfr_in_i64(im, 2), (int64_t[]){1}, 1);
+    hone_value *scores = tfr_in_raw(im, 1),
+               *most = tfr_reshape(im, tfr_in_i64(im, 2), (int64_t[]){1}, 1);
     hone_value *in[5] = {unsqueeze(im, tfr_in_raw(im, 0), 0),
                          tfr_reshape(im, scores, (int64_t[]){1, 1, -1}, 3), most,
                          tfr_reshape(im, tfr_in_raw(im, 3), (int64_t[]){1}, 1),
@@ -236,7 +251,8 @@ void tfr_build_nms(tfr_import *im) {
     tfr_out_raw(im, is_soft ? 2 : 1, tfr_cast(im, count, HONE_DTYPE_I32));
 }
 
-/* ---- DYNAMIC_UPDATE_SLICE --------------------------------------------------------------------- */
+/* ---- DYNAMIC_UPDATE_SLICE ---------------------------------------------------------------------
+ */
 
 /* Indices of all elements of the first n dims, [count, n]. */
 static hone_value *grid(tfr_import *im, const int64_t *dims, int n) {
@@ -259,7 +275,8 @@ static hone_value *grid(tfr_import *im, const int64_t *dims, int n) {
     return tfr_reshape(im, tfr_const_i64(im, list, (int)(count * n)), (int64_t[]){count, n}, 2);
 }
 
-/* Inputs: x, update, where it begins; it is moved to lie inside. Trailing dims that it covers are moved whole. */
+/* Inputs: x, update, where it begins; it is moved to lie inside. Trailing dims that it covers are
+ * moved whole. */
 void tfr_build_dynamic_update_slice(tfr_import *im) {
     const tfr_tensor *x = tfr_in_tensor(im, 0), *u = tfr_in_tensor(im, 1);
     int n = x ? x->rank : 0;

@@ -34,8 +34,8 @@ void tfr_build_binary(tfr_import *im) {
 
 void tfr_build_prelu(tfr_import *im) {
     const tfr_tensor *x = tfr_in_tensor(im, 0), *y = tfr_out_tensor(im, 0);
-    bool is_small = tfr_runs_on_integers(im, true) && x->dtype != HONE_DTYPE_I16 && x->dtype == y->dtype &&
-                    x->dtype == tfr_in_tensor(im, 1)->dtype;
+    bool is_small = tfr_runs_on_integers(im, true) && x->dtype != HONE_DTYPE_I16 &&
+                    x->dtype == y->dtype && x->dtype == tfr_in_tensor(im, 1)->dtype;
     if (!is_small) {
         hone_value *v = tfr_binary(im, "PRelu", tfr_in_float(im, 0), tfr_in_float(im, 1));
         tfr_out_raw(im, 0, tfr_is_quantised(y) ? tfr_quantise(im, v, y) : v);
@@ -103,8 +103,8 @@ void tfr_build_select(tfr_import *im) {
             dims[i] = 1;
         condition = tfr_reshape(im, condition, dims, x->rank);
     }
-    tfr_out_raw(im, 0,
-                tfr_make(im, "Where", (hone_value *[]){condition, tfr_in(im, 1), tfr_in(im, 2)}, 3));
+    tfr_out_raw(
+        im, 0, tfr_make(im, "Where", (hone_value *[]){condition, tfr_in(im, 1), tfr_in(im, 2)}, 3));
 }
 
 static hone_value *clip(tfr_import *im, hone_value *x, float low, float high) {
@@ -117,8 +117,9 @@ static bool build_sigmoid(tfr_import *im) {
     const tfr_tensor *x = tfr_in_tensor(im, 0), *y = tfr_out_tensor(im, 0);
     int code = im->op->code;
     bool fits = (code == TFL_LOGISTIC || code == TFL_TANH) && tfr_runs_on_integers(im, false) &&
-                x->dtype == HONE_DTYPE_I16 && y->dtype == HONE_DTYPE_I16 && x->quant.zero_point[0] == 0 &&
-                y->quant.zero_point[0] == 0 && y->quant.scale[0] == 1.0f / 32768;
+                x->dtype == HONE_DTYPE_I16 && y->dtype == HONE_DTYPE_I16 &&
+                x->quant.zero_point[0] == 0 && y->quant.zero_point[0] == 0 &&
+                y->quant.scale[0] == 1.0f / 32768;
     if (!fits)
         return false;
     hone_value *v = tfr_unary(im, code == TFL_TANH ? "QTanh" : "QSigmoid", tfr_in_raw(im, 0));
@@ -133,9 +134,11 @@ void tfr_build_activation(tfr_import *im) {
         return;
     if (build_sigmoid(im))
         return;
-    if ((im->op->code == TFL_RELU || im->op->code == TFL_RELU6) && tfr_runs_on_integers(im, false)) {
-        tfr_out_raw(im, 0, tfr_rescale_within(im, tfr_in_raw(im, 0), from, to,
-                                              im->op->code == TFL_RELU ? TFL_ACT_RELU : TFL_ACT_RELU6));
+    if ((im->op->code == TFL_RELU || im->op->code == TFL_RELU6) &&
+        tfr_runs_on_integers(im, false)) {
+        tfr_out_raw(im, 0,
+                    tfr_rescale_within(im, tfr_in_raw(im, 0), from, to,
+                                       im->op->code == TFL_RELU ? TFL_ACT_RELU : TFL_ACT_RELU6));
         return;
     }
     hone_value *x = tfr_in_float(im, 0), *y;

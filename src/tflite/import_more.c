@@ -9,7 +9,8 @@ static hone_value *list1(tfr_import *im, int64_t v) {
     return tfr_const_i64(im, &v, 1);
 }
 
-/* ---- shapes ----------------------------------------------------------------------------------- */
+/* ---- shapes -----------------------------------------------------------------------------------
+ */
 
 void tfr_build_rank(tfr_import *im) {
     hone_value *shape = tfr_unary(im, "Shape", tfr_in_raw(im, 0));
@@ -18,8 +19,10 @@ void tfr_build_rank(tfr_import *im) {
 
 /* Two shapes: the one that broadcasting gives. */
 void tfr_build_broadcast_args(tfr_import *im) {
-    const tfr_tensor *t[2] = {tfr_in_tensor(im, 0), tfr_in_tensor(im, 1)}, *y = tfr_out_tensor(im, 0);
-    if (!t[0] || !t[1] || !y || t[0]->rank != 1 || t[1]->rank != 1 || t[0]->dims[0] < 0 || t[1]->dims[0] < 0) {
+    const tfr_tensor *t[2] = {tfr_in_tensor(im, 0), tfr_in_tensor(im, 1)},
+                     *y = tfr_out_tensor(im, 0);
+    if (!t[0] || !t[1] || !y || t[0]->rank != 1 || t[1]->rank != 1 || t[0]->dims[0] < 0 ||
+        t[1]->dims[0] < 0) {
         tfr_fail(im, HONE_E_UNSUPPORTED, "shapes of unknown rank");
         return;
     }
@@ -34,17 +37,25 @@ void tfr_build_broadcast_args(tfr_import *im) {
     tfr_out_raw(im, 0, y->dtype == HONE_DTYPE_I64 ? a : tfr_cast(im, a, y->dtype));
 }
 
-/* ---- arithmetic ------------------------------------------------------------------------------- */
+/* Sparse constants are dense since the file was read (sparse.c). */
+void tfr_build_densify(tfr_import *im) {
+    tfr_out_raw(im, 0, tfr_in_raw(im, 0));
+}
+
+/* ---- arithmetic -------------------------------------------------------------------------------
+ */
 
 /* By the quadrant of (x, y). */
 void tfr_build_atan2(tfr_import *im) {
     const float pi = 3.14159265358979f;
     hone_value *y = tfr_in_float(im, 0), *x = tfr_in_float(im, 1), *zero = tfr_const_f32(im, 0);
-    hone_value *is_below = tfr_binary(im, "Less", y, zero), *is_left = tfr_binary(im, "Less", x, zero);
+    hone_value *is_below = tfr_binary(im, "Less", y, zero),
+               *is_left = tfr_binary(im, "Less", x, zero);
     hone_value *turn = tfr_make(
         im, "Where", (hone_value *[]){is_below, tfr_const_f32(im, -pi), tfr_const_f32(im, pi)}, 3);
     hone_value *quarter = tfr_make(
-        im, "Where", (hone_value *[]){is_below, tfr_const_f32(im, -pi / 2), tfr_const_f32(im, pi / 2)}, 3);
+        im, "Where",
+        (hone_value *[]){is_below, tfr_const_f32(im, -pi / 2), tfr_const_f32(im, pi / 2)}, 3);
     hone_value *angle = tfr_unary(im, "Atan", tfr_binary(im, "Div", y, x));
     hone_value *left = tfr_binary(im, "Add", angle, turn);
     hone_value *is_zero = tfr_binary(im, "Equal", y, zero);
@@ -132,7 +143,8 @@ void tfr_build_fake_quant(tfr_import *im) {
     tfr_out_raw(im, 0, v);
 }
 
-/* ---- random numbers: of the same distribution, not the same numbers ---------------------------- */
+/* ---- random numbers: of the same distribution, not the same numbers ----------------------------
+ */
 
 void tfr_build_random(tfr_import *im) {
     hone_value *like = tfr_binary(im, "Expand", tfr_const_f32(im, 0), tfr_in_i64(im, 0));
@@ -150,7 +162,8 @@ void tfr_build_multinomial(tfr_import *im) {
     tfr_out_raw(im, 0, v);
 }
 
-/* ---- complex numbers: pairs of floats along a last dim that is added ---------------------------- */
+/* ---- complex numbers: pairs of floats along a last dim that is added ----------------------------
+ */
 
 static hone_value *part(tfr_import *im, int64_t which) {
     hone_value *y = tfr_binary(im, "Gather", tfr_in_raw(im, 0), scalar(im, which));
@@ -172,7 +185,8 @@ void tfr_build_complex_abs(tfr_import *im) {
     tfr_out_raw(im, 0, y);
 }
 
-static hone_value *transform(tfr_import *im, hone_value *v, int64_t length, int64_t axis, bool is_half) {
+static hone_value *transform(tfr_import *im, hone_value *v, int64_t length, int64_t axis,
+                             bool is_half) {
     hone_value *in[3] = {v, scalar(im, length), scalar(im, axis)};
     hone_value *y = tfr_make(im, "DFT", in, 3);
     tfr_int(im, y, "onesided", is_half);

@@ -41,7 +41,8 @@ void tfr_build_l2_pool(tfr_import *im) {
 
 /* Quantised means, sums and products whose axes are known. */
 static bool reduce_integers(tfr_import *im) {
-    const tfr_tensor *x = tfr_in_tensor(im, 0), *y = tfr_out_tensor(im, 0), *axes = tfr_in_tensor(im, 1);
+    const tfr_tensor *x = tfr_in_tensor(im, 0), *y = tfr_out_tensor(im, 0),
+                     *axes = tfr_in_tensor(im, 1);
     int code = im->op->code;
     const char *op = code == TFL_MEAN ? "QMean" : code == TFL_SUM ? "QSum" : "QProd";
     bool is_sum = code == TFL_MEAN || code == TFL_SUM;
@@ -86,8 +87,9 @@ void tfr_build_reduce_bool(tfr_import *im) {
 void tfr_build_softmax(tfr_import *im) {
     float beta = tfr_option_f32(im, 0, 0);
     const tfr_tensor *x = tfr_in_tensor(im, 0), *out = tfr_out_tensor(im, 0);
-    bool is_small = x && out && x->dtype == out->dtype &&
-                    (x->dtype != HONE_DTYPE_I16 || (x->quant.n_scales == 1 && x->quant.zero_point[0] == 0));
+    bool is_small =
+        x && out && x->dtype == out->dtype &&
+        (x->dtype != HONE_DTYPE_I16 || (x->quant.n_scales == 1 && x->quant.zero_point[0] == 0));
     hone_value *y;
     if (is_small && tfr_runs_on_integers(im, false)) {
         y = tfr_unary(im, "QSoftmax", tfr_in_raw(im, 0));

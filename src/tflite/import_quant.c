@@ -27,7 +27,8 @@ static bool has_zero_points(const tfr_quant *q) {
     return false;
 }
 
-/* Scales [rows, blocks] of a weight [rows, columns], as halves or floats, in a tensor of their own. */
+/* Scales [rows, blocks] of a weight [rows, columns], as halves or floats, in a tensor of their own.
+ */
 static hone_value *dequantise_blocks(tfr_import *im, hone_value *v, const tfr_tensor *t) {
     const tfr_tensor *s = &im->sub->tensors[t->quant.scales_tensor];
     if (t->quant.zeros_tensor >= 0 || !s->data || t->rank != 2 || s->rank != 2 ||
@@ -51,9 +52,9 @@ hone_value *tfr_dequantise(tfr_import *im, hone_value *v, const tfr_tensor *t) {
         return NULL;
     if (q->block)
         return dequantise_blocks(im, v, t);
-    if (q->n_scales > 1 &&
-        (q->axis < 0 || q->axis >= t->rank || t->dims[q->axis] != q->n_scales)) {
-        tfr_fail(im, HONE_E_FORMAT, "%d scales do not fit a tensor's axis %d", q->n_scales, q->axis);
+    if (q->n_scales > 1 && (q->axis < 0 || q->axis >= t->rank || t->dims[q->axis] != q->n_scales)) {
+        tfr_fail(im, HONE_E_FORMAT, "%d scales do not fit a tensor's axis %d", q->n_scales,
+                 q->axis);
         return NULL;
     }
     int rank = q->n_scales > 1;
@@ -105,7 +106,8 @@ hone_value *tfr_quantise(tfr_import *im, hone_value *v, const tfr_tensor *t) {
     return y;
 }
 
-hone_value *tfr_rescale(tfr_import *im, hone_value *v, const tfr_tensor *from, const tfr_tensor *to) {
+hone_value *tfr_rescale(tfr_import *im, hone_value *v, const tfr_tensor *from,
+                        const tfr_tensor *to) {
     if (!has_one_scale(im, from) || !has_one_scale(im, to))
         return NULL;
     if (from->dtype == to->dtype && from->quant.scale[0] == to->quant.scale[0] &&
@@ -150,8 +152,8 @@ bool tfr_runs_on_integers(tfr_import *im, bool both) {
     return true;
 }
 
-hone_value *tfr_rescale_within(tfr_import *im, hone_value *v, const tfr_tensor *from, const tfr_tensor *to,
-                               int64_t activation) {
+hone_value *tfr_rescale_within(tfr_import *im, hone_value *v, const tfr_tensor *from,
+                               const tfr_tensor *to, int64_t activation) {
     hone_value *y = tfr_unary(im, "QRescale", v);
     tfr_param(im, y, "x", from);
     tfr_param(im, y, "y", to);
@@ -161,7 +163,8 @@ hone_value *tfr_rescale_within(tfr_import *im, hone_value *v, const tfr_tensor *
     return y;
 }
 
-/* ---- rules ------------------------------------------------------------------------------------ */
+/* ---- rules ------------------------------------------------------------------------------------
+ */
 
 void tfr_build_quantize(tfr_import *im) {
     const tfr_tensor *x = tfr_in_tensor(im, 0), *y = tfr_out_tensor(im, 0);
@@ -185,7 +188,8 @@ void tfr_build_dequantize(tfr_import *im) {
         tfr_out_raw(im, 0, tfr_cast(im, v, y->dtype));
 }
 
-/* ---- tables ----------------------------------------------------------------------------------- */
+/* ---- tables -----------------------------------------------------------------------------------
+ */
 
 static float sigmoid(float v) {
     return 1.0f / (1.0f + expf(-v));
@@ -214,7 +218,8 @@ static const function functions[] = {
 };
 
 /* The output for a stored value, as LiteRT fills its tables: rounded in float. */
-static int64_t table_entry(const tfr_tensor *x, const tfr_tensor *y, float (*of)(float), int stored) {
+static int64_t table_entry(const tfr_tensor *x, const tfr_tensor *y, float (*of)(float),
+                           int stored) {
     float real = x->quant.scale[0] * (float)(stored - x->quant.zero_point[0]);
     float v = roundf(of(real) * (1 / y->quant.scale[0]));
     v += (float)y->quant.zero_point[0];
@@ -237,7 +242,8 @@ static void relu_range(int code, const tfr_tensor *y, int64_t *low, int64_t *hig
 
 /* A multiplier of 31 bits in 15. */
 static int16_t narrow(int32_t multiplier) {
-    return multiplier >= INT32_MAX - (1 << 15) ? INT16_MAX : (int16_t)((multiplier + (1 << 15)) >> 16);
+    return multiplier >= INT32_MAX - (1 << 15) ? INT16_MAX
+                                               : (int16_t)((multiplier + (1 << 15)) >> 16);
 }
 
 static int16_t clamp16(int64_t v) {
@@ -295,7 +301,8 @@ static void build_table(tfr_import *im, float (*of)(float)) {
 
 bool tfr_build_by_table(tfr_import *im) {
     const tfr_tensor *x = tfr_in_tensor(im, 0), *y = tfr_out_tensor(im, 0);
-    if (!tfr_runs_on_integers(im, false) || x->dtype == HONE_DTYPE_I16 || y->dtype == HONE_DTYPE_I16)
+    if (!tfr_runs_on_integers(im, false) || x->dtype == HONE_DTYPE_I16 ||
+        y->dtype == HONE_DTYPE_I16)
         return false;
     int code = im->op->code;
     for (size_t i = 0; i < sizeof functions / sizeof functions[0]; ++i) {
@@ -304,8 +311,9 @@ bool tfr_build_by_table(tfr_import *im) {
     }
     if (code == TFL_GELU)
         return build_table(im, tfr_option_byte(im, 0, 0) ? gelu_tanh : gelu), true;
-    bool is_scaled = code == TFL_HARD_SWISH || code == TFL_RELU || code == TFL_RELU6 || code == TFL_RELU_N1_TO_1 ||
-                     code == TFL_RELU_0_TO_1 || (code == TFL_LEAKY_RELU && tfr_option_f32(im, 0, 0) >= 0);
+    bool is_scaled = code == TFL_HARD_SWISH || code == TFL_RELU || code == TFL_RELU6 ||
+                     code == TFL_RELU_N1_TO_1 || code == TFL_RELU_0_TO_1 ||
+                     (code == TFL_LEAKY_RELU && tfr_option_f32(im, 0, 0) >= 0);
     if (is_scaled)
         build_table(im, NULL);
     return is_scaled;

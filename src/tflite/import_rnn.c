@@ -1,10 +1,19 @@
 /* Recurrent layers. Their states are variable tensors (import_state.c). */
 #include "tflite/import_impl.h"
 
-/* Inputs of an LSTM by their place in UNIDIRECTIONAL_SEQUENCE_LSTM, then the auxiliary input and its weights
- * (src/ops/tfl_lstm.h). */
-enum { WEIGHTS = 1, PEEPHOLE = 9, BIAS = 12, PROJECTION = 16, OUTPUT_STATE = 18, CELL_STATE, NORM, AUX = 24,
-       PLACES = 29 };
+/* Inputs of an LSTM by their place in UNIDIRECTIONAL_SEQUENCE_LSTM, then the auxiliary input and
+ * its weights (src/ops/tfl_lstm.h). */
+enum {
+    WEIGHTS = 1,
+    PEEPHOLE = 9,
+    BIAS = 12,
+    PROJECTION = 16,
+    OUTPUT_STATE = 18,
+    CELL_STATE,
+    NORM,
+    AUX = 24,
+    PLACES = 29
+};
 
 /* One direction of a recurrent layer. */
 typedef struct layer {
@@ -54,7 +63,8 @@ static const tfr_tensor *intermediate(const tfr_import *im, int i) {
     return t < 0 || im->sub->tensors[t].quant.n_scales != 1 ? NULL : &im->sub->tensors[t];
 }
 
-/* Scales of an integer LSTM: of input, states, the gates before layer normalisation, the hidden value. */
+/* Scales of an integer LSTM: of input, states, the gates before layer normalisation, the hidden
+ * value. */
 static void set_integers(tfr_import *im, hone_value *y, const layer *l) {
     const tfr_tensor *cell = tfr_in_tensor(im, l->at[CELL_STATE]), *hidden = intermediate(im, 4);
     float gates[4] = {0};
@@ -73,11 +83,13 @@ static void set_integers(tfr_import *im, hone_value *y, const layer *l) {
         rest *= 2;
     if (!hidden || !is_power || rest != 1.0f || log2 < -15 || log2 > -9)
         tfr_fail(im, HONE_E_UNSUPPORTED,
-                 "the cell state's scale must be a power of two from 2^-15 to 2^-9, the hidden value's known");
+                 "the cell state's scale must be a power of two from 2^-15 to 2^-9, the hidden "
+                 "value's known");
     tfr_int(im, y, "cell_log2", log2);
 }
 
-/* ---- LSTM ------------------------------------------------------------------------------------- */
+/* ---- LSTM -------------------------------------------------------------------------------------
+ */
 
 /* The layer has no more than ONNX's LSTM has, and float weights. */
 static bool is_plain(tfr_import *im, const layer *l) {
@@ -119,8 +131,13 @@ static hone_value *plain_lstm(tfr_import *im, const layer *l) {
                                   tfr_const_i64(im, (int64_t[]){4 * cells}, 1));
     hone_value *h = tfr_binary(im, "Unsqueeze", tfr_state_in(im, l->at[OUTPUT_STATE]), one);
     hone_value *c = tfr_binary(im, "Unsqueeze", tfr_state_in(im, l->at[CELL_STATE]), one);
-    hone_value *in[7] = {swap_time(im, l, l->x), gates(im, l, WEIGHTS, NULL), gates(im, l, WEIGHTS + 4, NULL),
-                         gates(im, l, BIAS, none), NULL, h, c};
+    hone_value *in[7] = {swap_time(im, l, l->x),
+                         gates(im, l, WEIGHTS, NULL),
+                         gates(im, l, WEIGHTS + 4, NULL),
+                         gates(im, l, BIAS, none),
+                         NULL,
+                         h,
+                         c};
     tfr_make_many(im, "LSTM", in, 7, out, 3);
     tfr_int(im, out[0], "hidden_size", cells);
     if (l->is_reverse)
@@ -243,7 +260,8 @@ void tfr_build_bidirectional_lstm(tfr_import *im) {
     put_both(im, y[0], y[1], tfr_option_byte(im, MERGE, 0) != 0);
 }
 
-/* ---- RNN -------------------------------------------------------------------------------------- */
+/* ---- RNN --------------------------------------------------------------------------------------
+ */
 
 /* Inputs from `first` on: weights, recurrent weights, bias, state. */
 static hone_value *build_rnn(tfr_import *im, const layer *l, int first, int aux, int aux_weights) {
@@ -299,7 +317,8 @@ void tfr_build_bidirectional_rnn(tfr_import *im) {
     put_both(im, forward, backward, tfr_option_byte(im, 2, 0) != 0);
 }
 
-/* ---- SVDF ------------------------------------------------------------------------------------- */
+/* ---- SVDF -------------------------------------------------------------------------------------
+ */
 
 void tfr_build_svdf(tfr_import *im) {
     enum { RANK, ACTIVATION, ASYMMETRIC };

@@ -121,9 +121,9 @@ void tfr_build_slice(tfr_import *im) {
         hone_value *begin = tfr_in_i64(im, 1), *size = tfr_in_i64(im, 2);
         hone_value *end = tfr_binary(im, "Add", begin, size);
         hone_value *none = tfr_binary(im, "Less", size, tfr_const_i64(im, (int64_t[]){0}, 1));
-        end = tfr_make(
-            im, "Where",
-            (hone_value *[]){none, tfr_const_i64(im, (int64_t[]){INT32_MAX}, 1), end}, 3);
+        end =
+            tfr_make(im, "Where",
+                     (hone_value *[]){none, tfr_const_i64(im, (int64_t[]){INT32_MAX}, 1), end}, 3);
         tfr_out(im, 0, tfr_make(im, "Slice", (hone_value *[]){tfr_in(im, 0), begin, end}, 3));
         return;
     }
@@ -140,9 +140,10 @@ void tfr_build_slice(tfr_import *im) {
     tfr_out(im, 0, slice(im, tfr_in(im, 0), begin, end, axes, step, n));
 }
 
-/* numpy's slicing: masks choose, for each entry, the full range, an ellipsis, a new axis, an index. */
+/* numpy's slicing: masks choose, for each entry, the full range, an ellipsis, a new axis, an index.
+ */
 typedef struct strides {
-    int n;                                                         /* axes of the input so far */
+    int n; /* axes of the input so far */
     int64_t begin[HONE_MAX_RANK], end[HONE_MAX_RANK], axes[HONE_MAX_RANK], step[HONE_MAX_RANK];
     int64_t shrink[HONE_MAX_RANK], fresh[2 * HONE_MAX_RANK];
     int n_shrink, n_fresh, n_out;
@@ -174,8 +175,10 @@ static bool read_strides(tfr_import *im, const tfr_tensor *x, strides *s) {
                 return false;
             s->axes[k] = axis;
             s->step[k] = is_index ? 1 : step[i];
-            s->begin[k] = mask[BEGIN] >> i & 1 && !is_index ? (step[i] > 0 ? 0 : INT32_MAX) : begin[i];
-            s->end[k] = mask[END] >> i & 1 ? (step[i] > 0 ? INT32_MAX : -(int64_t)INT32_MAX) : end[i];
+            s->begin[k] =
+                mask[BEGIN] >> i & 1 && !is_index ? (step[i] > 0 ? 0 : INT32_MAX) : begin[i];
+            s->end[k] =
+                mask[END] >> i & 1 ? (step[i] > 0 ? INT32_MAX : -(int64_t)INT32_MAX) : end[i];
             if (is_index) {
                 s->end[k] = begin[i] == -1 ? INT32_MAX : begin[i] + 1;
                 s->shrink[s->n_shrink++] = axis;
@@ -199,7 +202,8 @@ static hone_value *masked(tfr_import *im, hone_value *v, int64_t mask, int n, ho
 /* Bounds that are computed: of as many axes as they have entries, none of them new. */
 static void slice_by_values(tfr_import *im, const tfr_tensor *x) {
     enum { BEGIN, END, ELLIPSIS, NEW, SHRINK };
-    int64_t step[HONE_MAX_RANK], first[HONE_MAX_RANK], last[HONE_MAX_RANK], axes[HONE_MAX_RANK], mask[5];
+    int64_t step[HONE_MAX_RANK], first[HONE_MAX_RANK], last[HONE_MAX_RANK], axes[HONE_MAX_RANK],
+        mask[5];
     int64_t shrink[HONE_MAX_RANK], far[HONE_MAX_RANK];
     int n = tfr_in_ints(im, 3, step, HONE_MAX_RANK), n_shrink = 0;
     for (int i = 0; i < 5; ++i)
@@ -219,14 +223,17 @@ static void slice_by_values(tfr_import *im, const tfr_tensor *x) {
             shrink[n_shrink++] = i;
     }
     hone_value *given = tfr_in_i64(im, 1);
-    hone_value *begin = masked(im, given, mask[BEGIN] & ~mask[SHRINK], n, tfr_const_i64(im, first, n));
+    hone_value *begin =
+        masked(im, given, mask[BEGIN] & ~mask[SHRINK], n, tfr_const_i64(im, first, n));
     /* An index is a slice of one; that of the last element ends at the end. */
-    hone_value *one = tfr_const_i64(im, (int64_t[]){1}, 1), *behind = tfr_binary(im, "Add", given, one);
+    hone_value *one = tfr_const_i64(im, (int64_t[]){1}, 1),
+               *behind = tfr_binary(im, "Add", given, one);
     hone_value *is_end = tfr_binary(im, "Equal", behind, tfr_const_i64(im, (int64_t[]){0}, 1));
     behind = tfr_make(im, "Where", (hone_value *[]){is_end, tfr_const_i64(im, far, n), behind}, 3);
     hone_value *end = masked(im, tfr_in_i64(im, 2), mask[END], n, tfr_const_i64(im, last, n));
     end = masked(im, end, mask[SHRINK], n, behind);
-    hone_value *in[5] = {tfr_in(im, 0), begin, end, tfr_const_i64(im, axes, n), tfr_const_i64(im, step, n)};
+    hone_value *in[5] = {tfr_in(im, 0), begin, end, tfr_const_i64(im, axes, n),
+                         tfr_const_i64(im, step, n)};
     hone_value *y = tfr_make(im, "Slice", in, 5);
     if (n_shrink)
         y = tfr_binary(im, "Squeeze", y, tfr_const_i64(im, shrink, n_shrink));
@@ -235,7 +242,8 @@ static void slice_by_values(tfr_import *im, const tfr_tensor *x) {
 
 void tfr_build_strided_slice(tfr_import *im) {
     enum { OFFSET = 5 };
-    const tfr_tensor *x = tfr_in_tensor(im, 0), *from = tfr_in_tensor(im, 1), *to = tfr_in_tensor(im, 2);
+    const tfr_tensor *x = tfr_in_tensor(im, 0), *from = tfr_in_tensor(im, 1),
+                     *to = tfr_in_tensor(im, 2);
     strides s = {.n = 0};
     if (x && from && to && (!from->data || !to->data) && tfr_option_byte(im, OFFSET, 0) == 0) {
         slice_by_values(im, x);
@@ -295,9 +303,10 @@ void tfr_build_pad(tfr_import *im) {
     tfr_out(im, 0, tfr_make(im, "Pad", in, in[2] ? 3 : 2));
 }
 
-/* Rows of axis d in a new order, with `before` in front and `after` behind, mirrored at the edge, which is there
- * twice. */
-static hone_value *mirror(tfr_import *im, hone_value *x, int d, int64_t n, int64_t before, int64_t after) {
+/* Rows of axis d in a new order, with `before` in front and `after` behind, mirrored at the edge,
+ * which is there twice. */
+static hone_value *mirror(tfr_import *im, hone_value *x, int d, int64_t n, int64_t before,
+                          int64_t after) {
     if (before < 0 || after < 0 || before > n || after > n || n > INT32_MAX / 3) {
         tfr_fail(im, HONE_E_UNSUPPORTED, "dim %d is not known, or smaller than its padding", d);
         return NULL;
@@ -351,7 +360,8 @@ static void gather_batches(tfr_import *im, int64_t axis, int64_t batch_dims) {
     for (int i = 0; i < x->rank; ++i)
         perm[i] = i < b || i > axis ? i : i == b ? axis : i - 1;
     hone_value *v = tfr_transpose(im, tfr_in(im, 0), perm, x->rank);
-    hone_value *indices = tfr_binary(im, "Unsqueeze", tfr_in_i64(im, 1), tfr_const_i64(im, (int64_t[]){-1}, 1));
+    hone_value *indices =
+        tfr_binary(im, "Unsqueeze", tfr_in_i64(im, 1), tfr_const_i64(im, (int64_t[]){-1}, 1));
     v = tfr_binary(im, "GatherND", v, indices);
     tfr_int(im, v, "batch_dims", b);
     for (int i = 0; i < b; ++i)
@@ -415,8 +425,9 @@ void tfr_build_fill(tfr_import *im) {
 }
 
 void tfr_build_range(tfr_import *im) {
-    tfr_out(im, 0,
-            tfr_make(im, "Range", (hone_value *[]){tfr_in(im, 0), tfr_in(im, 1), tfr_in(im, 2)}, 3));
+    tfr_out(
+        im, 0,
+        tfr_make(im, "Range", (hone_value *[]){tfr_in(im, 0), tfr_in(im, 1), tfr_in(im, 2)}, 3));
 }
 
 void tfr_build_shape(tfr_import *im) {

@@ -1,12 +1,13 @@
-/* Variables: what a run of a streaming model leaves for the next run. A variable becomes an input of the root
- * graph that is state (hone_value.next), with its first value as default, and an output with its last value;
- * in between, reading gives the current value and assigning replaces it. Branches and loop bodies take
- * variables in and give them back like other values. */
+/* Variables: what a run of a streaming model leaves for the next run. A variable becomes an input
+ * of the root graph that is state (hone_value.next), with its first value as default, and an output
+ * with its last value; in between, reading gives the current value and assigning replaces it.
+ * Branches and loop bodies take variables in and give them back like other values. */
 #include <string.h>
 
 #include "tflite/import_impl.h"
 
-/* ---- which there are -------------------------------------------------------------------------- */
+/* ---- which there are --------------------------------------------------------------------------
+ */
 
 static int shown_length(hone_string s) {
     return s.len < 200 ? (int)s.len : 200;
@@ -35,7 +36,8 @@ static int find_resource(const tfr_import *im, const char *name) {
 }
 
 static int find_tensor(const tfr_import *im, const tfr_graph *g, int tensor) {
-    return g->tensors[tensor].is_variable ? im->shared->var_of[g - im->file->graphs][tensor] - 1 : -1;
+    return g->tensors[tensor].is_variable ? im->shared->var_of[g - im->file->graphs][tensor] - 1
+                                          : -1;
 }
 
 static void add_variable(tfr_import *im, tfr_var v, int *cap) {
@@ -129,7 +131,8 @@ void tfr_touched(tfr_import *im, int graph, const int *handles, int n, bool *tou
         tfr_fail(im, HONE_E_NOMEM, "out of memory");
 }
 
-/* ---- values ----------------------------------------------------------------------------------- */
+/* ---- values -----------------------------------------------------------------------------------
+ */
 
 bool tfr_scope_begin(tfr_import *im, tfr_scope *scope, tfr_scope *outer, hone_graph *g) {
     *scope = (tfr_scope){.outer = outer, .g = g};
@@ -215,7 +218,8 @@ static const char *var_name(const tfr_import *im, const tfr_var *v) {
 static const char *fresh_name(tfr_import *im, const char *name, bool is_own) {
     const hone_graph *g = root_of(im->g);
     for (int n = 1; name && n < 1000; ++n) {
-        bool is_taken = name[0] == '\0' || strchr(name, '#') || (!is_own && tfr_is_named(im->shared->root, name));
+        bool is_taken = name[0] == '\0' || strchr(name, '#') ||
+                        (!is_own && tfr_is_named(im->shared->root, name));
         for (int i = 0; i < g->n_inputs; ++i)
             is_taken = is_taken || strcmp(g->inputs[i]->name, name) == 0;
         if (!is_taken)
@@ -231,7 +235,8 @@ static hone_value *state_input(tfr_import *im, int var) {
     hone_graph *g = root_of(im->g);
     hone_type type;
     if (!tfr_var_type(im, var, &type)) {
-        tfr_fail(im, HONE_E_UNSUPPORTED, "variable %s: its type or shape is not known", var_name(im, v));
+        tfr_fail(im, HONE_E_UNSUPPORTED, "variable %s: its type or shape is not known",
+                 var_name(im, v));
         return NULL;
     }
     const hone_tensor *initial = v->initial ? v->initial : zeros(im, var, &type);
@@ -314,7 +319,8 @@ void tfr_finish_variables(tfr_import *im) {
     g->n_inputs = n;
 }
 
-/* ---- rules ------------------------------------------------------------------------------------ */
+/* ---- rules ------------------------------------------------------------------------------------
+ */
 
 void tfr_build_var_handle(tfr_import *im) {
     int t = im->op->n_out > 0 ? im->op->out[0] : -1;

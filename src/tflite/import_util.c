@@ -25,7 +25,8 @@ void tfr_fail(tfr_import *im, hone_status code, const char *format, ...) {
     hone_fail_node(im->err, code, out >= 0 ? im->names[out] : "", tfr_op_name(im->op->code));
 }
 
-/* ---- inputs ----------------------------------------------------------------------------------- */
+/* ---- inputs -----------------------------------------------------------------------------------
+ */
 
 const tfr_tensor *tfr_in_tensor(const tfr_import *im, int k) {
     int t = k >= 0 && k < im->op->n_in ? im->op->in[k] : -1;
@@ -38,8 +39,8 @@ const tfr_tensor *tfr_out_tensor(const tfr_import *im, int k) {
 }
 
 bool tfr_is_quantised(const tfr_tensor *t) {
-    uint32_t types = HONE_T(I8) | HONE_T(U8) | HONE_T(I16) | HONE_T(I4) | HONE_T(U4) | HONE_T(I2) |
-                     HONE_T(I32);
+    uint32_t types =
+        HONE_T(I8) | HONE_T(U8) | HONE_T(I16) | HONE_T(I4) | HONE_T(U4) | HONE_T(I2) | HONE_T(I32);
     return t && (t->quant.n_scales > 0 || t->quant.block > 0) && hone_dtype_in(t->dtype, types);
 }
 
@@ -107,7 +108,8 @@ int tfr_in_ints(tfr_import *im, int k, int64_t *out, int max) {
     int64_t n = t ? hone_dims_count(t->dims, 0, t->rank) : 0;
     bool is_known = t && (t->data || n == 0) && hone_dtype_in(t->dtype, HONE_T(I32) | HONE_T(I64));
     if (!is_known || n > max) {
-        tfr_fail(im, HONE_E_UNSUPPORTED, "input %d must be a constant of at most %d integers", k, max);
+        tfr_fail(im, HONE_E_UNSUPPORTED, "input %d must be a constant of at most %d integers", k,
+                 max);
         return -1;
     }
     for (int64_t i = 0; i < n; ++i) {
@@ -146,15 +148,16 @@ float tfr_option_f32(tfr_import *im, int id, float missing) {
     return v;
 }
 
-/* ---- nodes ------------------------------------------------------------------------------------ */
+/* ---- nodes ------------------------------------------------------------------------------------
+ */
 
 static const char *node_name(tfr_import *im, const char *op) {
     int out = im->op->n_out > 0 ? im->op->out[0] : -1;
     return hone_arena_printf(im->g->arena, "%.60s_%.200s", op, out >= 0 ? im->names[out] : "");
 }
 
-void tfr_make_many(tfr_import *im, const char *op, hone_value *const *in, int n_in, hone_value **out,
-                   int n_out) {
+void tfr_make_many(tfr_import *im, const char *op, hone_value *const *in, int n_in,
+                   hone_value **out, int n_out) {
     for (int i = 0; i < n_out; ++i)
         out[i] = NULL;
     if (im->status != HONE_OK)
@@ -252,7 +255,8 @@ hone_value *tfr_cast(tfr_import *im, hone_value *v, hone_dtype to) {
     return y;
 }
 
-/* ---- outputs ---------------------------------------------------------------------------------- */
+/* ---- outputs ----------------------------------------------------------------------------------
+ */
 
 hone_value *tfr_activate(tfr_import *im, hone_value *v, int64_t activation) {
     static const float low[] = {[TFL_ACT_RELU_N1_TO_1] = -1, [TFL_ACT_RELU6] = 0};
@@ -306,7 +310,8 @@ void tfr_out(tfr_import *im, int k, hone_value *v) {
     const tfr_tensor *t = tfr_out_tensor(im, k), *x = tfr_in_tensor(im, 0);
     if (im->rule->view == TFR_FLOAT && tfr_is_quantised(t))
         v = tfr_quantise(im, v, t);
-    if (im->rule->view == TFR_RAW && tfr_is_quantised(t) && tfr_is_quantised(x) && t->dtype == x->dtype)
+    if (im->rule->view == TFR_RAW && tfr_is_quantised(t) && tfr_is_quantised(x) &&
+        t->dtype == x->dtype)
         v = tfr_rescale(im, v, x, t);
     tfr_out_raw(im, k, v);
 }

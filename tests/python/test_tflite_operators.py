@@ -334,6 +334,42 @@ def test_more(op, inputs, outputs, options, fields):
     compare(m.bytes(fed, ys), resolver=OPTIMISED if op == "SEGMENT_SUM" else REFERENCE)
 
 
+def sparse_dim(size: int, segments=None, indices=None, kind: str = "Int32"):
+    """A level of a sparse tensor: dense, or lists of what is there."""
+    d = s.DimensionMetadataT()
+    d.format, d.denseSize = s.DimensionType.DENSE, size
+    if segments is not None:
+        d.format = s.DimensionType.SPARSE_CSR
+        for name, values in (("Segments", segments), ("Indices", indices)):
+            vector = getattr(s, kind + "VectorT")()
+            vector.values = np.array(values, getattr(np, kind.lower()))
+            setattr(d, f"array{name}Type", getattr(s.SparseIndexVector, kind + "Vector"))
+            setattr(d, f"array{name}", vector)
+    return d
+
+
+@pytest.mark.parametrize("kind", ["Int32", "Uint16", "Uint8"])
+@pytest.mark.parametrize("blocks", [False, True])
+def test_densify(kind, blocks):
+    m = Model()
+    sparse = s.SparsityParametersT()
+    if blocks:  # of 2 x 2
+        values = np.arange(1, 13, dtype=np.float32)
+        sparse.traversalOrder, sparse.blockMap = np.arange(4, dtype=np.int32), np.array([0, 1], np.int32)
+        sparse.dimMetadata = [sparse_dim(2), sparse_dim(0, [0, 1, 3], [2, 0, 1], kind), sparse_dim(2),
+                              sparse_dim(2)]
+    else:
+        values = np.array([1, 2, 3, 4, 5], np.float32)
+        sparse.traversalOrder = np.array([0, 1], np.int32)
+        sparse.dimMetadata = [sparse_dim(4), sparse_dim(0, [0, 2, 2, 3, 5], [1, 5, 0, 2, 3], kind)]
+    w = m.tensor([4, 6], data=values)
+    m.tensors[w].sparsity = sparse
+    wide, x, y = m.tensor([4, 6]), m.tensor([3, 6]), m.tensor([3, 4])
+    m.op(B.DENSIFY, [w], [wide], "DensifyOptions")
+    m.op(B.FULLY_CONNECTED, [x, wide, -1], [y], "FullyConnectedOptions")
+    compare(m.bytes([x], [y, wide]))
+
+
 @pytest.mark.parametrize("begin,end,step,masks,shape", [
     ([1, 0, 1], [3, 6, 2], [1, 2, 1], {"shrinkAxisMask": 4}, [2, 3]),
     ([0, -1, -1], [2, 0, -1], [1, 1, 1], {"shrinkAxisMask": 6}, [2]),
