@@ -275,6 +275,22 @@ static void test_epilogues(void) {
     }
 }
 
+/* Depthwise: passes over every second or third pixel, the last of them shorter. */
+static void test_dilated(void) {
+    for (int64_t k = 3; k <= 7; k += 2) {
+        for (int64_t d = 2; d <= 3; ++d) {
+            for (int64_t w = 1; w <= 40; w += w < 4 ? 1 : 7) {
+                hone_conv p = conv(2, 6, 37, 37, k, 1, k / 2 * d, 37);
+                p.iw = w, p.dh = p.dw = d;
+                p.has_residual = w % 2;
+                out_size(&p, k / 2 * d, k / 2 * d);
+                p.ldy += 3, p.ldr += 5;
+                check(&p);
+            }
+        }
+    }
+}
+
 static void test_shapes(void) {
     static const int64_t channels[][3] = {
         {1, 1, 1},   {3, 32, 1},  {4, 7, 1},    {8, 65, 1},   {9, 16, 1}, {17, 33, 1}, {32, 48, 1},
@@ -382,6 +398,7 @@ int main(int argc, char **argv) {
     test_gemm();
     test_pack();
     test_epilogues();
+    test_dilated();
     test_tiny();
     test_shapes();
     test_depthwise();

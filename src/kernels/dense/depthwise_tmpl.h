@@ -149,7 +149,8 @@ typedef struct dw_shape {
 
 static dw_shape dw_shape_of(const hone_conv *p) {
     dw_shape s = {.columns = p->kw * DW_PX, .kernel = dw_kernels};
-    for (size_t i = 1; i < sizeof dw_kernels / sizeof *dw_kernels && p->dw == 1; ++i) {
+    for (size_t i = 1; i < sizeof dw_kernels / sizeof *dw_kernels && (p->dw == 1 || p->sw == 1);
+         ++i) {
         if (dw_kernels[i].kw == p->kw && dw_kernels[i].sw == p->sw)
             s.kernel = &dw_kernels[i];
     }
@@ -182,12 +183,18 @@ static void dw_range(int64_t at, int64_t in, int64_t k, int64_t dilation, int64_
         *to = *from;
 }
 
+/* Output pixels of a group are as far apart as taps: dilated kernels with code of their own take
+ * every dw-th pixel, and the others in further passes. */
+static int64_t dw_step(const hone_conv *p, const dw_shape *s) {
+    return s->kernel->kw ? p->dw : 1;
+}
+
 /* Pointers to the columns from output pixel ox on, for the rows of the input from x on. */
 static void dw_point(const hone_conv *p, const dw_shape *s, const dn_elem *x, int64_t rows,
                      int64_t ox, const dn_elem *zero, const dn_elem **to) {
     for (int64_t j = 0; j < s->columns; ++j) {
-        int64_t ix =
-            ox * p->sw - p->pl + (s->kernel->kw ? j : j % DW_PX * p->sw + j / DW_PX * p->dw);
+        int64_t ix = ox * p->sw - p->pl +
+                     (s->kernel->kw ? j * p->dw : j % DW_PX * p->sw + j / DW_PX * p->dw);
         bool is_in = ix >= 0 && ix < p->iw;
         for (int64_t r = 0; r < rows; ++r)
             to[r * s->columns + j] = is_in ? x + r * p->dh * p->iw * p->ldx + ix * p->ldx : zero;
@@ -200,14 +207,22 @@ static int64_t dw_next(int64_t left) {
                                                      : dn_min(left, DW_PX);
 }
 
-/* The groups of one output row; g describes its first pixel and channels. x: the first row of the
- * input that counts, first: the first channel. */
-static void dw_line(const hone_conv *p, const dw_shape *s, dw_group g, const dn_elem *x,
-                    const dn_elem **table, const dn_elem *zero) {
-    for (int64_t ox = 0; ox < p->ow; ox += g.px) {
-        g.px = dw_next(p->ow - ox);
-        int64_t ix = ox * p->sw - p->pl, most = g.px > DW_PX_FEW ? DW_PX : DW_PX_FEW;
-        bool is_inside = s->kernel->kw && ix >= 0 && ix + (most - 1) * p->sw + p->kw <= p->iw;
+/* Every step-th pixel of an output row from `first` on; g describes the row's first pixel and
+ * channels. x: the first row of the input that counts, first channel. */
+static void dw_pass(const hone_conv *p, const dw_shape *s, dw_group g, const dn_elem *x,
+                    int64_t first, const dn_elem **table, const dn_elem *zero) {
+    const int64_t step = dw_step(p, s), n = dn_ceil(p->ow - first, step);
+    g.y += first * g.ldy;
+    g.residual = g.residual ? g.residual + first * g.ldr : NULL;
+    g.ldy *= step;
+    g.ldr *= step;
+    g.pixel_step *= step;
+    for (int64_t i = 0; i < n; i += g.px) {
+        g.px = dw_next(n - i);
+        int64_t ox = first + i * step, ix = ox * p->sw - p->pl,
+                most = g.px > DW_PX_FEW ? DW_PX : DW_PX_FEW;
+        bool is_inside =
+            s->kernel->kw && ix >= 0 && ix + ((most - 1) * p->sw + p->kw - 1) * step < p->iw;
         g.x = is_inside ? x + ix * p->ldx : x;
         g.table = NULL;
         if (!is_inside) {
@@ -218,6 +233,12 @@ static void dw_line(const hone_conv *p, const dw_shape *s, dw_group g, const dn_
         g.y += g.px * g.ldy;
         g.residual = g.residual ? g.residual + g.px * g.ldr : NULL;
     }
+}
+
+static void dw_line(const hone_conv *p, const dw_shape *s, const dw_group *g, const dn_elem *x,
+                    const dn_elem **table, const dn_elem *zero) {
+    for (int64_t first = 0; first < dn_min(dw_step(p, s), p->ow); ++first)
+        dw_pass(p, s, *g, x, first, table, zero);
 }
 
 static void dw_run(const hone_conv *p, const hone_conv_args *args, int64_t task, void *scratch) {
@@ -250,7 +271,7 @@ static void dw_run(const hone_conv *p, const hone_conv_args *args, int64_t task,
             g.y = (dn_elem *)args->y + pixel * p->ldy + c;
             g.residual =
                 p->has_residual ? (const dn_elem *)args->residual + pixel * p->ldr + c : NULL;
-            dw_line(p, &s, g, x + c, scratch, zero);
+            dw_line(p, &s, &g, x + c, scratch, zero);
             if (t.act)
                 t.act(t.a1, t.b1, g.y, p->ldy, p->ow, g.channels);
         }
