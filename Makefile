@@ -54,8 +54,9 @@ bench: all
 	@HONE_LIBRARY=$(CURDIR)/$(BUILD)/libhone.so PYTHONPATH=python $(PYTHON) -m hone compare \
 		$$($(PYTHON) bench/export_standard.py $(BUILD)/standard $(BENCH_MODELS) --list) \
 		--with $(BENCH_WITH) $(BENCH_ARGS) --work $(BENCH_DIR) \
-		--resume --json $(BENCH_DIR)/results.json --markdown $(BENCH_OUT).md --html $(BENCH_OUT).html
-	@mv $(BENCH_DIR)/results.json $(BENCH_OUT).json
+		--resume --json $(BENCH_DIR)/results.json --markdown $(BENCH_OUT).md --html $(BENCH_OUT).html; \
+		status=$$?; [ ! $(BENCH_OUT).md -nt $(BENCH_DIR)/results.json ] || \
+		mv $(BENCH_DIR)/results.json $(BENCH_OUT).json; exit $$status
 
 # A look in a few minutes, no result: build/benchmarks.{md,json,html}.
 bench-quick:
