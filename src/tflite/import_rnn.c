@@ -338,6 +338,11 @@ void tfr_build_svdf(tfr_import *im) {
     tfr_int(im, out[0], "activation", activation);
     tfr_int(im, out[0], "is_symmetric", tfr_option_byte(im, ASYMMETRIC, 0) == 0);
     tfr_float(im, out[0], "w_scale", scale_of(im, FEATURES));
+    const tfr_tensor *state = tfr_in_tensor(im, STATE);
+    if (is_integer && state && state->dtype != HONE_DTYPE_I16) {
+        tfr_fail(im, HONE_E_UNSUPPORTED, "on integers the state must have 16 bits, as in LiteRT");
+        return;
+    }
     if (is_integer) {
         one_scale(im, out[0], "x", x);
         one_scale(im, out[0], "y", tfr_out_tensor(im, 0));
