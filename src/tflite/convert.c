@@ -129,6 +129,9 @@ static void add_outputs(tfl_legal *l, const hone_tflite_options *o) {
     for (int i = 0; m->outputs && m->output_names && i < g->n_outputs; ++i) {
         const hone_value *v = g->outputs[i];
         m->output_names[i] = v->name;
+        if (v->constant && hone_tensor_count(v->constant) == 0)
+            tfl_refuse(l, &whole_model, "empty-tensor", "remove the output from the model",
+                       "%s is always empty", v->name);
         m->outputs[i] = check_value(l, &whole_model, v) ? output_of(l, o, v, i) : -1;
     }
     m->n_outputs = g->n_outputs;

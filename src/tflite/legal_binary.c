@@ -71,14 +71,48 @@ static bool join_bias(tfl_legal *l, const hone_node *n) {
         int *list = tfl_alloc(l, 3, sizeof *list);
         if (list)
             op->in = memcpy(list, in, sizeof in);
+        l->model.tensors[f->tensor].name = n->out[0]->name; /* what it holds now */
         tfl_alias(l, n->out[0], f->tensor, f->perm);
         return true;
     }
     return false;
 }
 
+/* The integers that LiteRT's kernels take for quantised numbers, or do not take. */
+static uint32_t types_without_kernel(int code) {
+    switch (code) {
+    case TFL_MAXIMUM:
+    case TFL_MINIMUM:
+        return 0;
+    case TFL_FLOOR_MOD:
+        return HONE_T(U8);
+    case TFL_SUB:
+    case TFL_DIV:
+        return HONE_T(I8) | HONE_T(U8) | HONE_T(I16);
+    default:
+        return HONE_T(I8) | HONE_T(U8);
+    }
+}
+
+/* NULL: the types are possible. */
+static const char *type_obstacle(const hone_node *n, int code) {
+    if (hone_dtype_in(n->in[0]->type.dtype, types_without_kernel(code)))
+        return "LiteRT takes integers of this type for quantised numbers";
+    tfl_type first = (tfl_type)tfl_type_of(n->in[0]->type.dtype);
+    if (code == TFL_POW && (first != (tfl_type)tfl_type_of(n->in[1]->type.dtype) ||
+                            (first != TFL_F32 && first != TFL_I32)))
+        return "LiteRT's powers are of two floats or two int32";
+    return NULL;
+}
+
 void tfl_legal_binary(tfl_legal *l, const hone_node *n) {
     int perm[TFL_MAX_RANK], rank = tfl_rank(n->out[0]), code = code_of(n->op_name);
+    const char *obstacle = type_obstacle(n, code);
+    if (obstacle) {
+        tfl_refuse(l, n, "unsupported-type",
+                   "insert a Cast of the operands to float or int32 in the model", "%s", obstacle);
+        return;
+    }
     if (code == TFL_FLOOR_MOD && hone_attr_int(n, "fmod", 0)) {
         tfl_refuse(l, n, "unsupported-form", "use Mod with fmod 0",
                    "the remainder with the dividend's sign has no equivalent");

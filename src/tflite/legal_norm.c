@@ -120,6 +120,11 @@ void tfl_legal_group_norm(tfl_legal *l, const hone_node *n) {
 void tfl_legal_batch_norm(tfl_legal *l, const hone_node *n) {
     int perm[TFL_MAX_RANK], rank = tfl_rank(n->in[0]);
     const float *p[4];
+    if (hone_attr_int(n, "training_mode", 0)) {
+        tfl_refuse(l, n, "unsupported-form", "export for inference",
+                   "statistics of the batch have no equivalent");
+        return;
+    }
     for (int i = 0; i < 4; ++i) {
         p[i] = tfl_floats(l, n->in[i + 1]);
         if (!n->in[i + 1]->constant) {
@@ -181,5 +186,6 @@ void tfl_legal_lp_norm(tfl_legal *l, const hone_node *n) {
     tfl_option_byte(tfl_op2(l, TFL_SUM, terms, tfl_const_i32s(l, &at, 1), norm), 0, 1);
     if (is_square)
         norm = tfl_apply1(l, TFL_SQRT, norm);
+    norm = tfl_apply2(l, TFL_MAXIMUM, norm, tfl_const_f32(l, 1e-37F)); /* zeros stay zeros */
     tfl_no_activation(tfl_op2(l, TFL_DIV, x, norm, tfl_give(l, n->out[0], perm)));
 }

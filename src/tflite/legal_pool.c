@@ -134,6 +134,22 @@ typedef struct resize {
     bool is_linear, aligns_corners, is_half_pixel;
 } resize;
 
+/* TensorFlow Lite knows sizes only: scales that do not lead from one to the other exactly mean
+ * other places between the pixels. */
+static bool has_exact_scales(const hone_node *n) {
+    const hone_value *v = n->n_in > 2 ? n->in[2] : NULL;
+    const hone_tensor *scales = v ? v->constant : NULL;
+    const hone_type *x = &n->in[0]->type, *y = &n->out[0]->type;
+    int64_t count = scales ? hone_tensor_count(scales) : 0;
+    for (int64_t i = 0; i < count; ++i) {
+        int64_t d = i + x->rank - count; /* some exporters leave the first dims out */
+        double size = hone_load_f64(scales->dtype, scales->data, i) * (double)x->dims[d];
+        if (fabs(size - (double)y->dims[d]) > 1e-3)
+            return false;
+    }
+    return scales || !v;
+}
+
 /* NULL when there is an equivalent, else what is in its way. */
 static const char *read_resize(const hone_node *n, resize *r) {
     const char *mode = hone_attr_string(n, "mode", "nearest");
@@ -149,9 +165,14 @@ static const char *read_resize(const hone_node *n, resize *r) {
         return "this coordinate transformation has no equivalent";
     if (hone_attr_int(n, "antialias", 0) && r->is_linear)
         return "antialiasing has no equivalent";
+    const hone_type *x = &n->in[0]->type, *y = &n->out[0]->type;
+    bool to_one = (y->dims[2] == 1 && x->dims[2] > 1) || (y->dims[3] == 1 && x->dims[3] > 1);
+    if (strcmp(where, "pytorch_half_pixel") == 0 && to_one)
+        return "pytorch_half_pixel to one pixel has no equivalent";
+    if (!has_exact_scales(n))
+        return "these scales do not make a whole number of pixels: give sizes";
     if (r->is_linear)
         return NULL;
-    const hone_type *x = &n->in[0]->type, *y = &n->out[0]->type;
     bool is_whole = true; /* enlarged by whole factors: all ways of rounding agree but at ties */
     for (int d = 2; d < 4; ++d)
         is_whole &= x->dims[d] > 0 && y->dims[d] % x->dims[d] == 0;
@@ -229,5 +250,9 @@ void tfl_legal_depth_to_space(tfl_legal *l, const hone_node *n) {
 }
 
 void tfl_legal_space_to_depth(tfl_legal *l, const hone_node *n) {
+    if (strcmp(hone_attr_string(n, "mode", "DCR"), "DCR") != 0) {
+        tfl_refuse(l, n, "unsupported-form", "use mode DCR", "mode CRD has no equivalent");
+        return;
+    }
     make_block(l, n, TFL_SPACE_TO_DEPTH);
 }

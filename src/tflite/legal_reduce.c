@@ -98,6 +98,11 @@ static void log_sum_exp(tfl_legal *l, const hone_node *n, const reduction *r) {
 
 void tfl_legal_reduce(tfl_legal *l, const hone_node *n) {
     reduction r;
+    if (n->in[0]->type.dtype == HONE_DTYPE_BOOL) {
+        tfl_refuse(l, n, "unsupported-type", "insert a Cast to int32 before and to bool after",
+                   "LiteRT reduces no booleans");
+        return;
+    }
     if (!read_reduction(l, n, &r))
         return;
     if (strcmp(n->op_name, "ReduceLogSumExp") == 0) {
@@ -186,7 +191,7 @@ void tfl_legal_arg(tfl_legal *l, const hone_node *n) {
     bool keeps = hone_attr_int(n, "keepdims", 1) != 0;
     int out = tfl_temp(l, TFL_I64, rank - 1, dims);
     tfl_operator *op =
-        tfl_op2(l, n->op_name[3] == 'a' ? TFL_ARG_MAX : TFL_ARG_MIN, x, tfl_const_i32(l, at), out);
+        tfl_op2(l, n->op_name[4] == 'a' ? TFL_ARG_MAX : TFL_ARG_MIN, x, tfl_const_i32(l, at), out);
     tfl_option_byte(op, 0, TFL_I64);
     if (!keeps) {
         tfl_alias(l, n->out[0], out, kept);

@@ -386,25 +386,38 @@ void tfl_legal_gather_nd(tfl_legal *l, const hone_node *n) {
     tfl_op2(l, TFL_GATHER_ND, x, at, tfl_give(l, n->out[0], NULL));
 }
 
+/* Indices below 0 count from the end. */
+static int wrapped(tfl_legal *l, const hone_node *n, tfl_type type, int64_t size) {
+    int x = tfl_take(l, n->in[0], NULL), is_low = tfl_like(l, x);
+    char *zero = tfl_alloc(l, 1, 8), *step = tfl_alloc(l, 1, 8);
+    if (is_low < 0 || !zero || !step)
+        return -1;
+    memcpy(step, &size, 8); /* the low half is first, as in the file */
+    l->model.tensors[is_low].type = TFL_BOOL;
+    tfl_op2(l, TFL_LESS, x, tfl_const(l, type, 0, NULL, zero), is_low);
+    int moved = tfl_apply2(l, TFL_ADD, x, tfl_const(l, type, 0, NULL, step));
+    int in[3] = {is_low, moved, x}, out = tfl_like(l, x);
+    tfl_op(l, TFL_SELECT_V2, in, 3, out);
+    return out;
+}
+
 void tfl_legal_one_hot(tfl_legal *l, const hone_node *n) {
     int count;
     const int64_t *depth = tfl_ints(l, n->in[1], &count);
     const hone_tensor *values = n->in[2]->constant;
-    int type = tfl_type_of(n->in[0]->type.dtype);
+    tfl_type type = (tfl_type)tfl_type_of(n->in[0]->type.dtype);
     if (count != 1 || !values || (type != TFL_I32 && type != TFL_I64)) {
         tfl_refuse(l, n, "unsupported-form", "use integer indices, a constant depth and values",
                    "one-hot vectors of this form have no equivalent");
         return;
     }
-    size_t bytes = tfl_type_bytes((tfl_type)tfl_type_of(values->dtype));
     tfl_type of = (tfl_type)tfl_type_of(values->dtype);
-    char *off = tfl_alloc(l, 1, 8), *on = tfl_alloc(l, 1, 8);
-    if (!off || !on)
+    size_t bytes = tfl_type_bytes(of);
+    const char *pair = of == TFL_F32 ? (const char *)tfl_floats(l, n->in[2]) : values->data;
+    if (!pair)
         return;
-    memcpy(off, values->data, bytes);
-    memcpy(on, (const char *)values->data + bytes, bytes);
-    int in[4] = {tfl_take(l, n->in[0], NULL), tfl_const_i32(l, (int32_t)depth[0]),
-                 tfl_const(l, of, 0, NULL, on), tfl_const(l, of, 0, NULL, off)};
+    int in[4] = {wrapped(l, n, type, depth[0]), tfl_const_i32(l, (int32_t)depth[0]),
+                 tfl_const(l, of, 0, NULL, pair + bytes), tfl_const(l, of, 0, NULL, pair)};
     tfl_operator *op = tfl_op(l, TFL_ONE_HOT, in, 4, tfl_give(l, n->out[0], NULL));
     int axis = (int)hone_attr_int(n, "axis", -1);
     tfl_option_i32(op, 0, axis == tfl_rank(n->out[0]) - 1 ? -1 : axis);

@@ -36,8 +36,12 @@ void tfl_legal_unary(tfl_legal *l, const hone_node *n) {
 
 void tfl_legal_identity(tfl_legal *l, const hone_node *n) {
     int perm[TFL_MAX_RANK], x = take(l, n, perm);
-    if (n->n_out > 1 && n->out[1] && n->out[1]->n_uses)
-        tfl_refuse(l, n, "unsupported-form", "export for inference", "a mask of kept elements");
+    const hone_value *training = n->n_in > 2 ? n->in[2] : NULL; /* of Dropout */
+    bool may_train = training && (!training->constant ||
+                                  hone_load_f64(HONE_DTYPE_BOOL, training->constant->data, 0) != 0);
+    if (may_train || (n->n_out > 1 && n->out[1] && n->out[1]->n_uses))
+        tfl_refuse(l, n, "unsupported-form", "export for inference",
+                   "elements dropped at random, or the mask of kept ones");
     finish(l, n, x, perm);
 }
 
@@ -198,9 +202,13 @@ void tfl_legal_softsign(tfl_legal *l, const hone_node *n) {
     finish(l, n, tfl_apply2(l, TFL_DIV, x, plus(l, tfl_apply1(l, TFL_ABS, x), 1)), perm);
 }
 
+/* x tanh(log(1 + e)), e = exp(x), is x m / (m + 2) with m = e (e + 2), without a logarithm that
+ * cancels. From x = 20 on it is x. */
 void tfl_legal_mish(tfl_legal *l, const hone_node *n) {
     int perm[TFL_MAX_RANK], x = take(l, n, perm);
-    finish(l, n, tfl_apply2(l, TFL_MUL, x, tfl_apply1(l, TFL_TANH, softplus(l, x))), perm);
+    int e = tfl_apply1(l, TFL_EXP, tfl_apply2(l, TFL_MINIMUM, x, tfl_const_f32(l, 20)));
+    int m = tfl_apply2(l, TFL_MUL, e, plus(l, e, 2));
+    finish(l, n, tfl_apply2(l, TFL_MUL, x, tfl_apply2(l, TFL_DIV, m, plus(l, m, 2))), perm);
 }
 
 void tfl_legal_reciprocal(tfl_legal *l, const hone_node *n) {

@@ -255,6 +255,13 @@ CASES = {
         2,
     ),
     "reduce_log_sum_exp": ([node("ReduceLogSumExp", "x a", "y")], IMAGE, [ints("a", 1)], 4),
+    "arg_max": ([node("ArgMax", "x", "i", axis=2), node("Cast", "i", "y", to=P.FLOAT)], IMAGE, [], 4),
+    "arg_min": (
+        [node("ArgMin", "x", "i", axis=1, keepdims=0), node("Cast", "i", "y", to=P.FLOAT)],
+        IMAGE,
+        [],
+        3,
+    ),
     "channel_shuffle": (
         [
             node("Conv", "x w", "c"),
@@ -351,6 +358,28 @@ def test_all_obstacles_at_once(tmp_path: pathlib.Path) -> None:
     assert status == 1 and not path.exists()
     assert [f["op"] for f in facts["findings"]] == ["Det", "Acosh"]
     assert all(f["reason"] == "no-equivalent" and f["cure"] for f in facts["findings"])
+
+
+REFUSED = {
+    "resize_by_parts": (
+        [node("Resize", "x - s", "y", mode="linear")],
+        [numpy_helper.from_array(np.array([1, 1, 0.6, 0.6], np.float32), "s")],
+    ),
+    "columns_last": ([node("SpaceToDepth", "x", "y", blocksize=2, mode="CRD")], []),
+    "small_integers": (
+        [node("Cast", "x", "c", to=P.INT8), node("Add", "c c", "d"), node("Cast", "d", "y", to=P.FLOAT)],
+        [],
+    ),
+    "mixed_power": ([node("Pow", "x p", "y")], [ints("p", 2)]),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_not_what_litert_computes(name: str, tmp_path: pathlib.Path) -> None:
+    nodes, constants = REFUSED[name]
+    status, facts, _ = convert(model(nodes, (1, 4, 8, 6), constants, opset=28), tmp_path)
+    assert status == 1
+    assert facts["findings"][0]["reason"] in ("unsupported-form", "unsupported-type")
 
 
 # ---- the check of what was written ----
