@@ -7,10 +7,15 @@
 #include "cli/python.h"
 #include "cli/verify.h"
 #include "engine/profile.h"
+#include "onnx/writer.h"
 #include "tflite/convert.h"
+#include "tflite/qdq.h"
 
 /* What FP16 weights may change: 2^-11 of each, and more as layers follow each other. */
 #define FP16_TOLERANCE 2e-2
+/* Integer arithmetic against float: a step here or there, which a softmax at the end makes many. Of
+ * the largest output; enough to find dims in the wrong order. */
+#define QUANTISED_TOLERANCE 0.5
 
 typedef struct conversion {
     const cli_args *args;
@@ -42,10 +47,23 @@ static double at_least(double given, double least) {
     return given > least ? given : least;
 }
 
+/* Has operators of LiteRT's integer arithmetic. */
+static bool is_quantised(const hone_graph *g) {
+    for (int i = 0; i < g->n_nodes; ++i) {
+        if (strcmp(g->nodes[i]->domain, "ai.hone") == 0)
+            return true;
+    }
+    return false;
+}
+
 /* Read the file back and run it beside the original. */
 static hone_status verify(conversion *c, const char *path, hone_error *err) {
     const cli_args *args = c->args;
-    double least = args->fp16 ? FP16_TOLERANCE : 0, start = now_ms();
+    double start = now_ms(), least = 0;
+    if (args->fp16)
+        least = FP16_TOLERANCE;
+    else if (is_quantised(c->model->graph))
+        least = QUANTISED_TOLERANCE;
     hone_model *after;
     HONE_TRY(hone_model_open(path, &after, err));
     cli_pair pair = {.before = c->model,
@@ -54,7 +72,7 @@ static hone_status verify(conversion *c, const char *path, hone_error *err) {
                      .path_after = args->output,
                      .what = "converted",
                      .cure = "--rtol and --atol set the tolerance, --no-verify skips the check",
-                     .rules = {.rtol = at_least(args->rtol, least),
+                     .rules = {.rtol = at_least(args->rtol, args->fp16 ? least : 0),
                                .atol = at_least(args->atol, least),
                                .has_any_scale = true,
                                .has_moved_io = args->nhwc_io,
@@ -66,12 +84,26 @@ static hone_status verify(conversion *c, const char *path, hone_error *err) {
     return status;
 }
 
-static hone_status write_tflite(conversion *c, hone_graph *g, hone_file_writer *w,
+static bool ends_in(const char *path, const char *suffix) {
+    const char *dot = path ? strrchr(path, '.') : NULL;
+    return dot && strcmp(dot, suffix) == 0;
+}
+
+static hone_status write_format(conversion *c, hone_graph *g, hone_file_writer *w,
                                 hone_error *err) {
-    double start = now_ms();
+    if (ends_in(c->args->output, ".onnx")) {
+        HONE_TRY(hone_tflite_to_qdq(g, &c->findings, err));
+        return hone_onnx_write_to(g, &c->model->facts, put, w, err);
+    }
     hone_tflite_options options = {.is_fp16 = c->args->fp16,
                                    .has_channels_last_io = c->args->nhwc_io};
-    HONE_TRY(hone_tflite_convert(g, &options, &c->findings, put, w, err));
+    return hone_tflite_convert(g, &options, &c->findings, put, w, err);
+}
+
+static hone_status write_checked(conversion *c, hone_graph *g, hone_file_writer *w,
+                                 hone_error *err) {
+    double start = now_ms();
+    HONE_TRY(write_format(c, g, w, err));
     HONE_TRY(hone_file_flush(w, err));
     c->convert_ms += now_ms() - start;
     return c->args->no_verify ? HONE_OK : verify(c, w->temporary, err);
@@ -87,7 +119,7 @@ static hone_status convert_graph(conversion *c, hone_graph *g, hone_error *err) 
     HONE_TRY(hone_onnx_align(g, SIZE_MAX, &c->model->map, err));
     HONE_TRY(hone_file_begin(&w, c->args->output, err));
     c->convert_ms += now_ms() - start;
-    hone_status status = write_tflite(c, g, &w, err);
+    hone_status status = write_checked(c, g, &w, err);
     if (status == HONE_OK)
         return hone_file_commit(&w, err);
     hone_file_abort(&w);
@@ -153,9 +185,12 @@ static hone_status convert(const cli_args *args, const char *path, hone_error *e
 static int run(const cli_args *args) {
     hone_error err = {.offset = -1};
     const char *path = args->files.item[0];
-    const char *dot = args->output ? strrchr(args->output, '.') : NULL;
-    if (!dot || strcmp(dot, ".tflite") != 0)
-        return cli_misuse("convert", "where to? give -o OUT.tflite");
+    bool is_onnx = ends_in(args->output, ".onnx");
+    if (!is_onnx && !ends_in(args->output, ".tflite"))
+        return cli_misuse("convert", "where to? give -o OUT.tflite or -o OUT.onnx");
+    if (is_onnx &&
+        (args->fp16 || args->nhwc_io || (args->verify && strcmp(args->verify, "hone") != 0)))
+        return cli_misuse("convert", "--fp16, --nhwc-io and --verify litert are for -o OUT.tflite");
     if (args->verify && strcmp(args->verify, "litert") == 0)
         return cli_run_python("convert", args->argc, args->argv);
     if (args->verify && strcmp(args->verify, "hone") != 0)
@@ -164,7 +199,7 @@ static int run(const cli_args *args) {
 }
 
 static const cli_option options[] = {
-    CLI_OPTION("-o", "OUT.tflite", CLI_TEXT, output, "the file to write"),
+    CLI_OPTION("-o", "OUT", CLI_TEXT, output, "the file to write: OUT.tflite, or OUT.onnx"),
     CLI_OPTION_SHAPE,
     CLI_OPTION("--fp16", NULL, CLI_FLAG, fp16, "store large weights in half precision"),
     CLI_OPTION("--nhwc-io", NULL, CLI_FLAG, nhwc_io,
@@ -181,16 +216,22 @@ static const cli_option options[] = {
 
 const cli_verb cli_convert = {
     .name = "convert",
-    .usage = "hone convert IN.onnx -o OUT.tflite [--shape NAME=DIMS] [--fp16] [--nhwc-io]",
+    .usage = "hone convert IN.onnx|IN.tflite -o OUT.tflite|OUT.onnx [--shape NAME=DIMS] [--fp16] "
+             "[--nhwc-io]",
     .what = "write a model in another format\n\n"
             "ONNX to TensorFlow Lite. Inputs and outputs keep their order of dims unless\n"
             "--nhwc-io is given; inside, the model is channels-last. Dims that stay open must be\n"
             "the batch. What has no equivalent is listed, everything at once, and nothing is\n"
             "written then. The file is read back and runs beside the original on the same random\n"
             "inputs; it appears when their outputs agree (with --fp16, tolerances are at least\n"
-            "2e-2). --verify litert runs it by LiteRT besides (pip install ai-edge-litert).",
+            "2e-2). --verify litert runs it by LiteRT besides (pip install ai-edge-litert).\n\n"
+            "TensorFlow Lite to ONNX. Quantised operators become DequantizeLinear, the float\n"
+            "operator, QuantizeLinear; convolutions are channels-first, inputs and outputs keep\n"
+            "their order of dims. Outputs of quantised models may differ by some steps; they are\n"
+            "checked within half the largest output.",
     .examples = "  hone convert model.onnx -o model.tflite\n"
-                "  hone convert model.onnx -o model.tflite --shape x=1x3x224x224 --fp16\n",
+                "  hone convert model.onnx -o model.tflite --shape x=1x3x224x224 --fp16\n"
+                "  hone convert model.tflite -o model.onnx\n",
     .options = options,
     .min_files = 1,
     .max_files = 1,

@@ -46,6 +46,17 @@ static int opset_of_type(hone_dtype d) {
     return hone_dtype_in(d, HONE_T_F8) ? 19 : OLDEST_OPSET;
 }
 
+/* Quantisation to and from 16 bits came later than the operators. */
+static int opset_of_quantised(const hone_node *n) {
+    bool is_one = n->domain[0] == '\0' && (strcmp(n->op_name, "QuantizeLinear") == 0 ||
+                                           strcmp(n->op_name, "DequantizeLinear") == 0);
+    const hone_value *from = n->n_in ? n->in[0] : NULL, *to = n->n_out ? n->out[0] : NULL;
+    uint32_t types = HONE_T(I16) | HONE_T(U16);
+    bool is_16_bits = (from && hone_dtype_in(from->type.dtype, types)) ||
+                      (to && hone_dtype_in(to->type.dtype, types));
+    return is_one && is_16_bits ? 21 : OLDEST_OPSET;
+}
+
 /* IR versions by opset, from the release table of the ONNX documentation (Versioning.md). */
 static int ir_of_opset(int opset) {
     static const int table[] = {8, 8, 9, 9, 10, 10, 11, 12, 13, 13, 13, 14};
@@ -65,6 +76,7 @@ static void survey(const hone_graph *g, imports *m, uint64_t *constant_bytes) {
     for (int i = 0; i < g->n_nodes; ++i) {
         const hone_node *n = g->nodes[i];
         need(m, n->domain, n->op ? n->op->since : 1);
+        need(m, "", opset_of_quantised(n));
         for (int k = 0; k < n->n_attrs; ++k) {
             const hone_attr *a = &n->attrs[k];
             if (a->kind == HONE_ATTR_GRAPH)

@@ -21,6 +21,7 @@ void tfr_build_pool(tfr_import *im) {
     if (tfr_runs_on_integers(im, false)) {
         y = tfr_unary(im, is_max ? "QMaxPool" : "QAveragePool", tfr_in_raw(im, 0));
         set_window(im, y);
+        tfr_param(im, y, "x", tfr_in_tensor(im, 0));
         tfr_limits(im, y, activation, tfr_out_tensor(im, 0));
         tfr_out_raw(im, 0, y);
         return;
@@ -93,6 +94,7 @@ void tfr_build_softmax(tfr_import *im) {
     hone_value *y;
     if (is_small && tfr_runs_on_integers(im, false)) {
         y = tfr_unary(im, "QSoftmax", tfr_in_raw(im, 0));
+        tfr_param(im, y, "x", x);
         tfr_float(im, y, "x_scale", beta * x->quant.scale[0]);
         tfr_out_raw(im, 0, y);
         return;
