@@ -28,8 +28,12 @@ def convert(path: pathlib.Path, out: pathlib.Path, *options: str) -> tuple[int, 
     return done.returncode, json.loads(done.stdout or "{}")
 
 
+LEVEL = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+
+
 def runner(path: pathlib.Path):
     options = ort.SessionOptions()
+    options.graph_optimization_level = LEVEL
     options.log_severity_level = 3
     return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
@@ -85,8 +89,9 @@ QUANTISED = [c for c in operators.CASES if c.values[5] != operators.F32]
 )
 def test_operator(tmp_path, monkeypatch, op, shapes, out, extra, options, kind, same, out_kind, scale, zero,
                   positive, steps, resolver, fields) -> None:
-    if op == "RESIZE_NEAREST_NEIGHBOR":
-        pytest.skip("ONNX Runtime 1.32 loses the sizes of a Resize that has axes")
+    if op == "RESIZE_NEAREST_NEIGHBOR":  # ONNX Runtime 1.32 moves a Transpose across Resize without its axes
+        level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        monkeypatch.setitem(globals(), "LEVEL", level)
     limit = 2 if op == "REDUCE_PROD" else 1  # LiteRT rounds after each factor
     monkeypatch.setattr(
         operators, "compare", lambda data, *a, **k: compare(data, tmp_path, positive, resolver, limit)
