@@ -1,0 +1,258 @@
+"""hone convert beside onnx2tf and TensorFlow's converter (Keras models): docs/conversion-comparison.md.
+
+    python bench/compare_convert.py MODEL.onnx ... [--keras NAME ...] [--onnx2tf PYTHON] [--tensorflow PYTHON]
+        [-o docs/conversion-comparison.md] [--json FILE]
+
+For each model: seconds to convert (a process each, start included, without hone's own check), bytes of the
+file, operators in it, the greatest error of LiteRT's outputs against ONNX Runtime's relative to the largest
+output, and LiteRT's latency: all files of a model run in turns, so that a busy machine slows all alike; the
+ratio is the other converter's time over hone's, median and 10th and 90th percentile of the rounds.
+
+PYTHON is an interpreter that has the other converter; --onnx2tf "" leaves it out. --keras: names of
+keras.applications, random weights, which the TensorFlow interpreter writes as .tflite by
+tf.lite.TFLiteConverter and as .onnx by hone's exporter.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import pathlib
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from ai_edge_litert.interpreter import Interpreter
+
+from hone._program import find_program
+
+LIMIT = 240
+
+ONNX2TF = "import sys, onnx2tf; onnx2tf.convert(input_onnx_file_path=sys.argv[1], \
+output_folder_path=sys.argv[2], non_verbose=True, copy_onnx_input_output_names_to_tflite=True)"
+
+KERAS = """
+import sys, time, keras, tensorflow as tf
+keras.utils.set_random_seed(0)
+model = getattr(keras.applications, sys.argv[1])(weights=None, input_shape=(96, 96, 3))
+import hone
+hone.export_tf(model, sys.argv[2])
+start = time.perf_counter()
+data = tf.lite.TFLiteConverter.from_keras_model(model).convert()
+print("seconds", time.perf_counter() - start)
+open(sys.argv[3], "wb").write(data)
+"""
+
+VERSION = "from importlib.metadata import version as v; print(v('{0}'))"
+
+
+def run_process(command: list[str], folder: pathlib.Path | None = None) -> tuple[float, str]:
+    """Seconds and standard output."""
+    start = time.perf_counter()
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=False, cwd=folder)
+    except subprocess.TimeoutExpired:
+        raise RuntimeError(f"not done after {LIMIT} s") from None
+    if done.returncode:
+        lines = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()
+        raise RuntimeError(lines[-1][:160])
+    return time.perf_counter() - start, done.stdout
+
+
+def by_hone(model: pathlib.Path, folder: pathlib.Path) -> tuple[float, pathlib.Path]:
+    out = folder / "hone.tflite"
+    return run_process([find_program(), "convert", str(model), "-o", str(out), "--no-verify"])[0], out
+
+
+def by_onnx2tf(python: str, model: pathlib.Path, folder: pathlib.Path) -> tuple[float, pathlib.Path]:
+    """onnx2tf tries its result on sample images, which it would fetch: random ones take their place."""
+    samples = np.random.default_rng(0).random((20, 128, 128, 3), np.float32)
+    np.save(folder / "calibration_image_sample_data_20x128x128x3_float32.npy", samples)
+    shutil.copy(model, folder / "copy.onnx")  # onnx2tf simplifies its input in place
+    seconds, _ = run_process([python, "-c", ONNX2TF, "copy.onnx", "o2t"], folder)
+    return seconds, folder / "o2t" / "copy_float32.tflite"
+
+
+def keras_model(python: str, name: str, folder: pathlib.Path) -> tuple[pathlib.Path, float, pathlib.Path]:
+    onnx, tflite = folder / f"{name}.onnx", folder / "tf.tflite"
+    _, said = run_process([python, "-c", KERAS, name, str(onnx), str(tflite)])
+    return onnx, float(said.split("seconds")[1].split()[0]), tflite
+
+
+class Run:
+    """A .tflite with the inputs of an ONNX model, moved to where its layout has them."""
+
+    def __init__(self, path: pathlib.Path, inputs: list[np.ndarray], wanted: list[np.ndarray]) -> None:
+        self.peer = Interpreter(str(path), num_threads=1)
+        details = self.peer.get_input_details()
+        for detail, value in zip(details, inputs):
+            self.peer.resize_tensor_input(detail["index"], self.place(detail, value).shape)
+        self.peer.allocate_tensors()
+        for detail, value in zip(details, inputs):
+            self.peer.set_tensor(detail["index"], self.place(detail, value))
+        self.peer.invoke()
+        self.error = max(map(self.distance, self.peer.get_output_details(), wanted))
+        names = [op["op_name"] for op in self.peer._get_ops_details()]
+        names = [name for name in names if name != "DELEGATE"]
+        self.n_operators, self.n_transposes = len(names), names.count("TRANSPOSE")
+
+    @staticmethod
+    def place(detail: dict[str, Any], value: np.ndarray) -> np.ndarray:
+        signature = list(detail["shape_signature"])
+        fits = all(a in (-1, b) for a, b in zip(signature, value.shape))
+        moved = value if fits else np.moveaxis(value, 1, -1)
+        return np.ascontiguousarray(moved.astype(detail["dtype"]))
+
+    def distance(self, detail: dict[str, Any], want: np.ndarray) -> float:
+        got = self.peer.get_tensor(detail["index"]).astype(np.float64)
+        if got.shape != want.shape and got.ndim > 2:
+            got = np.moveaxis(got, -1, 1)
+        if got.shape != want.shape:
+            return float("inf")
+        return float(np.abs(got - want).max() / max(np.abs(want).max(), 1e-30))
+
+    def seconds(self) -> float:
+        start = time.perf_counter()
+        self.peer.invoke()
+        return time.perf_counter() - start
+
+
+def reference(model: pathlib.Path) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+    rng, inputs = np.random.default_rng(0), []
+    for info in session.get_inputs():
+        shape = [d if isinstance(d, int) else 1 for d in info.shape]
+        is_float = info.type == "tensor(float)"
+        value = rng.standard_normal(shape) if is_float else rng.integers(0, 10, shape)
+        inputs.append(value.astype(np.float32 if is_float else np.int64))
+    names = [info.name for info in session.get_inputs()]
+    return inputs, [v.astype(np.float64) for v in session.run(None, dict(zip(names, inputs)))]
+
+
+def interleave(runs: dict[str, Run], rounds: int) -> dict[str, list[float]]:
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    order = list(runs)
+    for turn in range(rounds):
+        for name in order[turn % len(order) :] + order[: turn % len(order)]:
+            times[name].append(runs[name].seconds())
+    return times
+
+
+def compare(name: str, model: pathlib.Path, made: dict[str, Any], rounds: int) -> list[dict[str, Any]]:
+    """`made`: converter to (seconds, path), or to the message of its failure."""
+    inputs, wanted = reference(model)
+    rows: list[dict[str, Any]] = []
+    runs = {}
+    for converter, result in made.items():
+        row: dict[str, Any] = {"model": name, "converter": converter}
+        rows.append(row)
+        try:
+            if isinstance(result, str):
+                raise RuntimeError(result)
+            run = runs[converter] = Run(result[1], inputs, wanted)
+            row |= {"seconds": result[0], "bytes": result[1].stat().st_size, "error": run.error}
+            row |= {"operators": run.n_operators, "transposes": run.n_transposes}
+        except (RuntimeError, ValueError, OSError) as error:
+            row["failure"] = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
+    times = interleave(runs, rounds)
+    for row in rows:
+        if row["converter"] in times:
+            mine = np.array(times[row["converter"]])
+            row["ms"] = float(np.median(mine) * 1e3)
+            if "hone" in times:
+                quantiles = np.quantile(mine / np.array(times["hone"]), [0.5, 0.1, 0.9])
+                row["ratio"] = [float(q) for q in quantiles]
+    return rows
+
+
+def attempt(function: Any, *arguments: Any) -> Any:
+    try:
+        return function(*arguments)
+    except RuntimeError as error:
+        return str(error)
+
+
+HEAD = "| model | converter | seconds | MB | operators | transposes | error | LiteRT ms | ratio, p10 to p90 |"
+
+
+def line(row: dict[str, Any]) -> str:
+    start = f"| {row['model']} | {row['converter']} | "
+    if "failure" in row:
+        return start + f"{row['failure'].replace('|', ' ')} | | | | | | |"
+    ratio = "{:.2f} ({:.2f} to {:.2f})".format(*row["ratio"]) if "ratio" in row else ""
+    return start + (
+        f"{row['seconds']:.2f} | {row['bytes'] / 1e6:.2f} | {row['operators']} | {row['transposes']} | "
+        f"{row['error']:.1e} | {row['ms']:.2f} | {ratio} |"
+    )
+
+
+def write(path: pathlib.Path, rows: list[dict[str, Any]], versions: dict[str, str], rounds: int) -> None:
+    text = f"""# Conversion beside other converters
+
+Written by `bench/compare_convert.py`, which says what is measured: seconds of a whole process (TensorFlow's
+converter: of the call alone), the error relative to the largest output of ONNX Runtime, LiteRT on one
+thread in {rounds} rounds in which the files take turns. A ratio above 1: hone's file is faster. The machine
+was shared with other work, so that times are rough and ratios better than times. onnx2tf tries its result on
+sample images; random ones took their place.
+
+Versions: {", ".join(f"{name} {version}" for name, version in versions.items())}; {platform.machine()}, Python
+{platform.python_version()}.
+
+{HEAD}
+|---|---|--:|--:|--:|--:|--:|--:|--:|
+"""
+    path.write_text(text + "\n".join(map(line, rows)) + "\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("models", nargs="*", type=pathlib.Path)
+    parser.add_argument("--keras", nargs="*", default=[])
+    parser.add_argument("--onnx2tf", default=sys.executable)
+    parser.add_argument("--tensorflow", default=sys.executable)
+    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("-o", "--output", type=pathlib.Path, default="docs/conversion-comparison.md")
+    parser.add_argument("--json", type=pathlib.Path)
+    args = parser.parse_args()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    versions = {name: metadata.version(name) for name in ("onnxruntime", "ai-edge-litert")}
+    for python, package in ((args.onnx2tf, "onnx2tf"), (args.tensorflow, "tensorflow")):
+        if not python:
+            continue
+        said = attempt(run_process, [python, "-c", VERSION.format(package)])
+        versions[package] = "absent" if isinstance(said, str) else said[1].strip()
+    rows: list[dict[str, Any]] = []
+
+    def finish(name: str, model: pathlib.Path, folder: pathlib.Path, more: dict[str, Any]) -> None:
+        made = {"hone": attempt(by_hone, model, folder)}
+        if args.onnx2tf:
+            made["onnx2tf"] = attempt(by_onnx2tf, args.onnx2tf, model, folder)
+        new = compare(name, model, made | more, args.rounds)
+        rows.extend(new)
+        print("\n".join(map(line, new)), flush=True)
+        write(args.output, rows, versions, args.rounds)
+        if args.json:
+            args.json.write_text(json.dumps(rows, indent=1))
+
+    for name in args.keras:
+        with tempfile.TemporaryDirectory() as folder:
+            made = attempt(keras_model, args.tensorflow, name, pathlib.Path(folder))
+            if isinstance(made, str):
+                rows.append({"model": f"keras/{name}", "converter": "tensorflow", "failure": made})
+                continue
+            finish(f"keras/{name}", made[0], pathlib.Path(folder), {"tensorflow": made[1:]})
+    for model in args.models:
+        with tempfile.TemporaryDirectory() as folder:
+            finish(model.stem, model, pathlib.Path(folder), {})
+
+
+if __name__ == "__main__":
+    main()
