@@ -231,31 +231,68 @@ void hone_infer_enter(hone_node *node) {
 
 static hone_status infer_subgraphs(hone_node *node, hone_error *err);
 
-/* A branch for other shapes than these is wrong only if it is taken: what it cannot compute gets no
- * shape, and the operator complains in the run. */
-static hone_status infer_branch(hone_graph *branch, hone_error *err) {
+static void forget_shapes(hone_node *n) {
+    for (int i = 0; i < n->n_out; ++i) {
+        if (n->out[i])
+            n->out[i]->type = shapeless(&n->out[i]->type);
+    }
+}
+
+/* A branch for other shapes than these is wrong only if it is taken: from the first conflict on, what
+ * it cannot compute gets no shape, and the operator complains in the run. The conflict is in err. */
+static hone_status infer_branch(hone_graph *branch, bool *has_conflict, hone_error *err) {
+    *has_conflict = false;
     for (int i = 0; i < branch->n_nodes; ++i) {
         hone_node *n = branch->nodes[i];
-        hone_status status = infer_subgraphs(n, err);
+        hone_error own = {0};
+        hone_status status = infer_subgraphs(n, &own);
         if (status == HONE_OK)
-            status = hone_infer_node(branch, n, err);
-        if (status != HONE_E_SHAPE)
-            HONE_TRY(status);
-        for (int o = 0; o < n->n_out && status == HONE_E_SHAPE; ++o) {
-            if (n->out[o])
-                n->out[o]->type = shapeless(&n->out[o]->type);
-        }
+            status = hone_infer_node(branch, n, &own);
+        if (status == HONE_OK)
+            continue;
+        if (!*has_conflict)
+            *err = own;
+        if (status != HONE_E_SHAPE && status != HONE_E_TYPE)
+            return status;
+        *has_conflict = true;
+        forget_shapes(n);
     }
     return HONE_OK;
 }
 
+/* One branch at least must be possible. */
+static hone_status infer_if(hone_node *node, hone_error *err) {
+    int n_branches = 0, n_conflicts = 0;
+    hone_error first = {0};
+    hone_status status = HONE_OK;
+    for (int i = 0; i < node->n_attrs; ++i) {
+        const hone_attr *a = &node->attrs[i];
+        bool has_conflict;
+        if (a->kind != HONE_ATTR_GRAPH)
+            continue;
+        hone_error own = {0};
+        status = infer_branch(a->g, &has_conflict, &own);
+        if (status != HONE_OK || (has_conflict && n_conflicts++ == 0))
+            first = own;
+        ++n_branches;
+        if (status != HONE_OK)
+            break;
+    }
+    if (status == HONE_OK && n_branches > 0 && n_conflicts == n_branches)
+        status = first.code;
+    if (status != HONE_OK && err)
+        *err = first;
+    return status;
+}
+
 static hone_status infer_subgraphs(hone_node *node, hone_error *err) {
-    const bool is_if = node->domain[0] == '\0' && strcmp(node->op_name, "If") == 0;
     hone_infer_enter(node);
+    if (node->domain[0] == '\0' && strcmp(node->op_name, "If") == 0)
+        return infer_if(node, err);
     for (int i = 0; i < node->n_attrs; ++i) {
         const hone_attr *a = &node->attrs[i];
         if (a->kind == HONE_ATTR_GRAPH)
-            HONE_TRY(is_if ? infer_branch(a->g, err) : hone_graph_infer(a->g, err));
+            HONE_TRY(hone_graph_infer(a->g, err));
         for (int k = 0; a->kind == HONE_ATTR_GRAPHS && k < a->n; ++k)
             HONE_TRY(hone_graph_infer(a->graphs[k], err));
     }

@@ -26,7 +26,7 @@ from hone.export.result import ExportError
 
 
 def _settle(model: Any, value: Any) -> None:
-    """Random statistics for batch norms, else signals vanish in deep networks."""
+    """Random statistics for batch norms and weights for zero heads, else signals vanish."""
     import torch
 
     norms = [m for m in model.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
@@ -36,6 +36,9 @@ def _settle(model: Any, value: Any) -> None:
         model.train()
         with torch.no_grad():
             model(torch.cat([value, value]) if value.shape[0] > 1 else value)
+    for layer in model.modules():  # heads that start at zero would make all outputs equal
+        if isinstance(layer, torch.nn.Linear) and not layer.weight.any():
+            torch.nn.init.normal_(layer.weight, std=0.02)
     model.eval()
 
 
