@@ -234,7 +234,10 @@ KERAS: dict[str, Model] = {
     "keras/MobileNetV3Small": Model(
         "image classification", _keras("MobileNetV3Small", input_shape=(96, 96, 3))
     ),
-    "keras/ResNet50": Model("image classification", _keras("ResNet50", classifier_activation=None, input_shape=(64, 64, 3))),
+    "keras/ResNet50": Model(  # its softmax on random weights gives zeros and a one
+        "image classification",
+        _keras("ResNet50", classifier_activation=None, input_shape=(64, 64, 3)),
+    ),
     "keras/EfficientNetB0": Model(
         "image classification", _keras("EfficientNetB0", input_shape=(64, 64, 3))
     ),
