@@ -62,7 +62,8 @@ static void compare_numbers(const hone_tensor *a, const hone_tensor *b, const cl
         }
         d->max_rel = rel > d->max_rel ? rel : d->max_rel;
         sum += e;
-        d->n_beyond += e > 0 && !(e <= floor + rules->rtol * fabs(x)); /* NaN in both is alike */
+        bool is_within = isfinite(x) ? e <= floor + rules->rtol * fabs(x) : e == 0;
+        d->n_beyond += !is_within; /* NaN in both is alike */
     }
     d->mean_abs = n ? sum / (double)n : 0;
 }

@@ -43,6 +43,9 @@ def test_comparison_sees_what_differs() -> None:
     assert proof.compare(x, x.copy()) == (0.0, "")
     assert proof.compare(x, np.array([1.1, np.nan, np.inf], np.float32))[1]
     assert proof.compare(x, np.array([1, 2, np.inf], np.float32))[1]
+    for wrong in (5, -np.inf, np.nan):
+        y = np.array([1, np.nan, wrong], np.float32)
+        assert proof.compare(y, x)[1] and proof.compare(x, y)[1]
     assert "shape" in proof.compare(x, x[:2])[1]
     assert "type" in proof.compare(x, x.astype(np.float64))[1]
     assert proof.compare(np.array([1]), np.array([2]))[1]

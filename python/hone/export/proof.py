@@ -63,7 +63,7 @@ def compare(got: Array, want: Array) -> tuple[float, str]:
         off = np.where(alike, 0.0, np.abs(x - y))  # infinite or NaN where one only is
     allowed = 0.0 if want.dtype.kind in "iub" else ATOL * top + RTOL * np.abs(y)
     share = float(off.max() / (top or 1.0))
-    n_off = int((~(off <= allowed)).sum())
+    n_off = int((~alike & ~((off <= allowed) & np.isfinite(y))).sum())
     return share, f"{n_off} of {off.size} values differ" if n_off else ""
 
 
