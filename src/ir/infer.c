@@ -238,8 +238,9 @@ static void forget_shapes(hone_node *n) {
     }
 }
 
-/* A branch for other shapes than these is wrong only if it is taken: from the first conflict on, what
- * it cannot compute gets no shape, and the operator complains in the run. The conflict is in err. */
+/* A branch for other shapes than these is wrong only if it is taken: from the first conflict on,
+ * what it cannot compute gets no shape, and the operator complains in the run. The conflict is in
+ * err. */
 static hone_status infer_branch(hone_graph *branch, bool *has_conflict, hone_error *err) {
     *has_conflict = false;
     for (int i = 0; i < branch->n_nodes; ++i) {
