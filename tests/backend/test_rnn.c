@@ -4,11 +4,13 @@
 typedef struct layer {
     const char *op, *direction;
     int64_t layout, linear, time, batch, inputs, hidden;
-    bool has_bias, has_states, has_y;
+    bool has_bias, has_states, has_y, is_bf16;
 } layer;
 
 static void check(const layer *l) {
     gt b = gt_begin();
+    if (l->is_bf16)
+        b.precision = HONE_PRECISION_BF16;
     int64_t d = strcmp(l->direction, "bidirectional") == 0 ? 2 : 1, n = l->hidden;
     int64_t gates = (l->op[0] == 'L' ? 4 : 3) * n, first = l->layout ? l->batch : l->time;
     hone_value *x =
@@ -31,14 +33,16 @@ static void check(const layer *l) {
     char name[100];
     snprintf(name, sizeof name, "%s %s layout %d hidden %d batch %d", l->op, l->direction,
              (int)l->layout, (int)n, (int)l->batch);
-    const char *want = "Gemm:gemm_f32 Recurrent:rnn_f32";
+    const char *want = l->is_bf16 ? "Cast:convert Gemm:gemm_f32 Recurrent:rnn_f32"
+                                  : "Gemm:gemm_f32 Recurrent:rnn_f32";
+    double bound = l->is_bf16 ? 0.03 : 1e-5;
     if (!l->has_y) {
         gt_last(&b)->out[0] = NULL;
-        gt_finish(&b, name, 1e-5, want, 1, last);
+        gt_finish(&b, name, bound, want, 1, last);
     } else if (l->op[0] == 'L') {
-        gt_finish(&b, name, 1e-5, want, 3, y, last, gt_more(&b));
+        gt_finish(&b, name, bound, want, 3, y, last, gt_more(&b));
     } else {
-        gt_finish(&b, name, 1e-5, want, 2, y, last);
+        gt_finish(&b, name, bound, want, 2, y, last);
     }
 }
 
@@ -77,6 +81,9 @@ int main(void) {
                            .has_states = (i + k + v) % 2,
                            .has_y = i != 1};
                 check(&l);
+                l.is_bf16 = true;
+                if (hone_cpu_isa() >= HONE_ISA_AVX512_BF16)
+                    check(&l);
             }
         }
     }

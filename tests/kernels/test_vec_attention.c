@@ -1,4 +1,4 @@
-/* Attention and recurrent steps against double references. */
+/* Attention against a double reference. */
 #include "vec_test.h"
 
 typedef struct shape {
@@ -114,123 +114,6 @@ static void test_attention(const hone_vec_kernels *k, const char *isa, shape s, 
     free(q), free(kk), free(v), free(mask), free(bools), free(scratch);
 }
 
-static double sigmoid(double x) {
-    return 1 / (1 + exp(-x));
-}
-
-/* Product of row b of h with recurrent row r. */
-static double dot(const float *h, const float *r, int64_t n) {
-    double s = 0;
-    for (int64_t i = 0; i < n; ++i)
-        s += (double)h[i] * r[i];
-    return s;
-}
-
-static void test_lstm(const hone_vec_kernels *k, const char *isa, int64_t batch, int64_t n) {
-    float *gates = random_array(batch * 4 * n, -1, 1), *h = random_array(batch * n, -1, 1);
-    float *c = random_array(batch * n, -1, 1), *r = random_array(4 * n * n, -0.5f, 0.5f);
-    float *packed = random_array((int64_t)hone_rnn_packed_floats(n, 4), 0, 0);
-    guarded ho = guarded_new((size_t)(batch * n) * 4), co = guarded_new((size_t)(batch * n) * 4);
-    hone_rnn_pack(r, n, 4, packed);
-    memcpy(co.p, c, (size_t)(batch * n) * 4); /* the cell is updated in place */
-    hone_lstm_step p = {.n_batch = batch,
-                        .hidden = n,
-                        .gates = gates,
-                        .h = h,
-                        .c = (float *)(void *)co.p,
-                        .packed = packed,
-                        .h_out = (float *)(void *)ho.p,
-                        .c_out = (float *)(void *)co.p,
-                        .gates_stride = 4 * n,
-                        .h_stride = n,
-                        .c_stride = n,
-                        .h_out_stride = n,
-                        .c_out_stride = n};
-    k->lstm_step(&p, 0, hone_rnn_tasks(n));
-    for (int64_t i = 0; i < batch * n; ++i) {
-        const float *row = h + i / n * n, *g = gates + i / n * 4 * n + i % n;
-        double z[4];
-        for (int64_t j = 0; j < 4; ++j)
-            z[j] = g[j * n] + dot(row, r + (j * n + i % n) * n, n);
-        double cell = sigmoid(z[2]) * c[i] + sigmoid(z[0]) * tanh(z[3]);
-        double out = sigmoid(z[1]) * tanh(cell);
-        check_close(p.c_out + i, &cell, 1, 3e-6, "lstm cell", isa);
-        check_close(p.h_out + i, &out, 1, 3e-6, "lstm", isa);
-    }
-    guarded_free(&ho, "lstm");
-    guarded_free(&co, "lstm");
-    free(gates), free(h), free(c), free(r), free(packed);
-}
-
-static void test_gru(const hone_vec_kernels *k, const char *isa, int64_t batch, int64_t n) {
-    float *gates = random_array(batch * 3 * n, -1, 1), *h = random_array(batch * n, -1, 1);
-    float *bias = random_array(n, -1, 1), *r = random_array(3 * n * n, -0.5f, 0.5f);
-    float *packed = random_array((int64_t)hone_rnn_packed_floats(n, 3), 0, 0);
-    guarded ho = guarded_new((size_t)(batch * n) * 4);
-    hone_rnn_pack(r, n, 3, packed);
-    hone_gru_step p = {.n_batch = batch,
-                       .hidden = n,
-                       .gates = gates,
-                       .h = h,
-                       .packed = packed,
-                       .recurrent_bias = bias,
-                       .h_out = (float *)(void *)ho.p,
-                       .gates_stride = 3 * n,
-                       .h_stride = n,
-                       .h_out_stride = n};
-    k->gru_step(&p, 0, hone_rnn_tasks(n));
-    for (int64_t i = 0; i < batch * n; ++i) {
-        const float *row = h + i / n * n, *g = gates + i / n * 3 * n + i % n;
-        double z = sigmoid(g[0] + dot(row, r + i % n * n, n));
-        double reset = sigmoid(g[n] + dot(row, r + (n + i % n) * n, n));
-        double t = tanh(g[2 * n] + reset * (dot(row, r + (2 * n + i % n) * n, n) + bias[i % n]));
-        double out = (1 - z) * t + z * h[i];
-        check_close(p.h_out + i, &out, 1, 3e-6, "gru", isa);
-    }
-    guarded_free(&ho, "gru");
-    free(gates), free(h), free(bias), free(r), free(packed);
-}
-
-static void test_gru_plain(const hone_vec_kernels *k, const char *isa, int64_t batch, int64_t n) {
-    float *gates = random_array(batch * 3 * n, -1, 1), *h = random_array(batch * n, -1, 1);
-    float *r = random_array(3 * n * n, -0.5f, 0.5f), *z = random_array(batch * n, 0, 0);
-    float *zr = random_array((int64_t)hone_rnn_packed_floats(n, 2), 0, 0);
-    float *rh = random_array((int64_t)hone_rnn_packed_floats(n, 1), 0, 0);
-    float *reset = random_array(n, 0, 0);
-    guarded ho = guarded_new((size_t)(batch * n) * 4),
-            buffer = guarded_new((size_t)(batch * n) * 4);
-    hone_rnn_pack(r, n, 2, zr);
-    hone_rnn_pack(r + 2 * n * n, n, 1, rh);
-    memcpy(ho.p, h, (size_t)(batch * n) * 4); /* in place */
-    float *y = (float *)(void *)ho.p;
-    hone_gru_plain_step p = {.n_batch = batch,
-                             .hidden = n,
-                             .gates = gates,
-                             .h = y,
-                             .packed_zr = zr,
-                             .packed_h = rh,
-                             .z = z,
-                             .reset = (float *)(void *)buffer.p,
-                             .h_out = y,
-                             .gates_stride = 3 * n,
-                             .h_stride = n,
-                             .h_out_stride = n};
-    k->gru_reset(&p, 0, hone_rnn_tasks(n));
-    k->gru_finish(&p, 0, hone_rnn_tasks(n));
-    for (int64_t i = 0; i < batch * n; ++i) {
-        const float *row = h + i / n * n, *g = gates + i / n * 3 * n;
-        for (int64_t u = 0; u < n; ++u)
-            reset[u] = (float)(sigmoid(g[n + u] + dot(row, r + (n + u) * n, n)) * row[u]);
-        double update = sigmoid(g[i % n] + dot(row, r + i % n * n, n));
-        double t = tanh(g[2 * n + i % n] + dot(reset, r + (2 * n + i % n) * n, n));
-        double out = (1 - update) * t + update * h[i];
-        check_close(y + i, &out, 1, 3e-6, "plain gru", isa);
-    }
-    guarded_free(&ho, "plain gru");
-    guarded_free(&buffer, "plain gru");
-    free(gates), free(h), free(r), free(z), free(zr), free(rh), free(reset);
-}
-
 /* NaN in one key reaches the queries that see it, and no other. */
 static void test_attention_nan(const hone_vec_kernels *k, const char *isa, int64_t n_q) {
     enum { KV = 140, D = 16, BAD = 3 };
@@ -282,14 +165,6 @@ static void test_isa(const hone_vec_kernels *k, const char *isa) {
     }
     test_attention_nan(k, isa, 2);
     test_attention_nan(k, isa, 139);
-    const int64_t sizes[] = {1, 3, 8, 15, 16, 17, 33, 67};
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; ++i) {
-        for (int64_t batch = 1; batch < 7; batch += 2) {
-            test_lstm(k, isa, batch, sizes[i]);
-            test_gru(k, isa, batch, sizes[i]);
-            test_gru_plain(k, isa, batch, sizes[i]);
-        }
-    }
 }
 
 int main(void) {

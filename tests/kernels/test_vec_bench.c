@@ -182,11 +182,12 @@ static void bench_attention(job *j, const char *isa, int64_t n_q, int64_t n_kv, 
     j->scratch = scratch;
 }
 
-static void bench_lstm(job *j, const char *isa, int64_t batch) {
+static void bench_lstm(job *j, const char *isa, int64_t batch, bool is_bf16) {
     enum { H = 256 };
     float *r = random_array(4 * H * H, -1, 1), *packed = random_array(4 * H * H, 0, 0);
+    uint16_t *h = calloc((size_t)(2 * batch * H), sizeof *h);
     char what[64];
-    hone_rnn_pack(r, H, 4, packed);
+    hone_rnn_pack(r, H, 4, is_bf16, packed); /* any bits do */
     j->lstm = (hone_lstm_step){.n_batch = batch,
                                .hidden = H,
                                .gates = j->x,
@@ -199,10 +200,11 @@ static void bench_lstm(job *j, const char *isa, int64_t batch) {
                                .h_stride = H,
                                .c_stride = H,
                                .h_out_stride = H,
-                               .c_out_stride = H};
-    snprintf(what, sizeof what, "lstm step 256, batch %d", (int)batch);
+                               .c_out_stride = H,
+                               .bf16 = {is_bf16 ? h : NULL, h + batch * H}};
+    snprintf(what, sizeof what, "lstm step 256%s, batch %d", is_bf16 ? " BF16" : "", (int)batch);
     report(isa, what, run_lstm, j, 8.0 * H * H * (double)batch, "GFLOP/s");
-    free(r), free(packed);
+    free(r), free(packed), free(h);
 }
 
 static void bench_isa(const hone_vec_kernels *k, const char *isa) {
@@ -229,8 +231,10 @@ static void bench_isa(const hone_vec_kernels *k, const char *isa) {
     bench_attention(&j, isa, 512, 512, 64);
     bench_attention(&j, isa, 384, 512, 128);
     bench_attention(&j, isa, 1, 512, 64);
-    bench_lstm(&j, isa, 1);
-    bench_lstm(&j, isa, 8);
+    for (int is_bf16 = 0; is_bf16 < 2; ++is_bf16) {
+        bench_lstm(&j, isa, 1, is_bf16);
+        bench_lstm(&j, isa, 8, is_bf16);
+    }
     free(x), free(w), free(y), free(j.scratch);
 }
 

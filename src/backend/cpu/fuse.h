@@ -16,7 +16,10 @@ HONE_NODISCARD hone_status hone_cpu_drop_unread(hone_graph *g, hone_error *err);
 /** MatMul and Gemm with constant weights become hone.Gemm. */
 HONE_NODISCARD hone_status hone_cpu_lower_gemm(hone_graph *g, hone_error *err);
 /** LSTM and GRU with constant weights become hone.Gemm and hone.Recurrent. */
-HONE_NODISCARD hone_status hone_cpu_lower_rnn(hone_graph *g, hone_error *err);
+HONE_NODISCARD hone_status hone_cpu_lower_rnn(hone_graph *g, const hone_lower_options *o,
+                                              hone_error *err);
+/** Whether the options and the CPU let values inside be BF16. */
+bool hone_cpu_wants_bf16(const hone_lower_options *o);
 /** Bias, residual addition and activation behind hone.Conv and hone.Gemm move into them. */
 HONE_NODISCARD hone_status hone_cpu_fuse_epilogues(hone_graph *g, hone_error *err);
 /** Chains of element-wise nodes become hone.Eltwise. */

@@ -11,9 +11,9 @@ typedef enum cell { LSTM, GRU_LINEAR, GRU_PLAIN } cell;
 
 typedef struct rnn_state {
     cell cell;
-    bool is_batch_first, is_reverse, splits_units;
+    bool is_batch_first, is_reverse, splits_units, is_bf16;
     int64_t directions, n_time, n_batch, hidden, n_gates;
-    int64_t first_floats, each_floats; /* packed: gates that run together, all of a direction */
+    size_t first_bytes, each_bytes; /* packed: gates that run together, all of a direction */
     int64_t n_tasks, n_chunks;
     size_t scratch_bytes; /* of one task */
     const hone_vec_kernels *vec;
@@ -32,8 +32,8 @@ static bool check(const hone_prepare_ctx *c, const rnn_state *s) {
     const hone_type *gates = &c->in[IN_GATES], *bias = &c->in[IN_BIAS];
     const hone_tensor *packed = c->value[IN_PACKED];
     return hone_is_f32(gates) && gates->dims[2] == s->directions * s->n_gates * s->hidden &&
-           packed && packed->dtype == HONE_DTYPE_F32 &&
-           hone_tensor_count(packed) == s->directions * s->each_floats &&
+           packed && (s->is_bf16 || packed->dtype == HONE_DTYPE_F32) &&
+           hone_tensor_bytes(packed) == (size_t)s->directions * s->each_bytes &&
            (!c->node->in[IN_BIAS] ||
             (hone_is_f32(bias) && hone_count(bias) == s->directions * s->hidden)) &&
            is_state(c, s, IN_H) && is_state(c, s, IN_C);
@@ -58,17 +58,20 @@ hone_status hone_prepare_rnn(hone_prepare_ctx *c, void **state) {
     s->n_time = x->dims[s->is_batch_first];
     s->n_batch = x->dims[!s->is_batch_first];
     int together = s->cell == GRU_PLAIN ? 2 : (int)s->n_gates;
-    s->first_floats = (int64_t)hone_rnn_packed_floats(s->hidden, together);
-    s->each_floats = s->first_floats;
+    s->is_bf16 = c->value[IN_PACKED] && c->value[IN_PACKED]->dtype == HONE_DTYPE_BF16;
+    s->first_bytes = 4 * hone_rnn_packed_count(s->hidden, together, s->is_bf16);
+    s->each_bytes = s->first_bytes;
     if (s->cell == GRU_PLAIN)
-        s->each_floats += (int64_t)hone_rnn_packed_floats(s->hidden, 1);
+        s->each_bytes += 4 * hone_rnn_packed_count(s->hidden, 1, s->is_bf16);
     if (!check(c, s))
         return hone_fail(c->err, HONE_E_FORMAT, "the recurrent layer's inputs do not fit");
     s->n_chunks = (s->n_batch + ROWS - 1) / ROWS;
     s->n_tasks = s->directions * s->n_chunks;
     s->splits_units = s->n_tasks == 1 && s->hidden >= WIDE && c->n_threads > 1;
-    /* Two states h, and c or a GRU's z and reset. */
+    /* Two states h, and c or a GRU's z and reset; with BF16 the states and the reset rounded. */
     s->scratch_bytes = (size_t)(ROWS * s->hidden) * 4 * sizeof(float);
+    if (s->is_bf16)
+        s->scratch_bytes += (size_t)(ROWS * hone_rnn_terms(s->hidden, true)) * 3 * sizeof(uint32_t);
     s->scratch_bytes = (s->scratch_bytes + 63) / 64 * 64;
     c->scratch_bytes = s->scratch_bytes * (size_t)(s->n_tasks ? s->n_tasks : 1) + 64;
     s->vec = hone_vec();
@@ -81,7 +84,8 @@ hone_status hone_prepare_rnn(hone_prepare_ctx *c, void **state) {
 
 typedef struct rnn_job {
     const rnn_state *s;
-    const float *gates, *packed, *bias, *h, *c;
+    const float *gates, *bias, *h, *c;
+    const char *packed;
     float *y, *y_h, *y_c; /* or NULL */
     unsigned char *scratch;
     hone_pool *pool; /* to split hidden units over, or NULL */
@@ -92,6 +96,7 @@ typedef struct sequence {
     const rnn_job *j;
     int64_t direction, row, n_rows;
     float *h[2], *c, *z, *reset; /* dense rows */
+    uint16_t *rounded[3];        /* with BF16: h, h, reset; else NULL */
 } sequence;
 
 typedef struct rows {
@@ -99,6 +104,7 @@ typedef struct rows {
     float *h_out;
     int64_t h_stride, out_stride;
     const float *gates;
+    hone_rnn_bf16 bf16;
 } rows;
 
 typedef struct step_job {
@@ -113,22 +119,28 @@ static void step_range(void *arg, int64_t begin, int64_t end, int worker) {
     const sequence *q = a->q;
     const rnn_state *s = q->j->s;
     const rows *r = a->r;
-    const float *packed = q->j->packed + q->direction * s->each_floats;
+    const char *packed = q->j->packed + (size_t)q->direction * s->each_bytes;
     int64_t n = s->hidden, wide = s->directions * s->n_gates * n;
     int64_t gates_stride = s->is_batch_first ? s->n_time * wide : wide;
     if (s->cell == LSTM) {
         s->vec->lstm_step(&(hone_lstm_step){q->n_rows, n, r->gates, r->h, q->c, packed, r->h_out,
-                                            q->c, gates_stride, r->h_stride, n, r->out_stride, n},
+                                            q->c, gates_stride, r->h_stride, n, r->out_stride, n,
+                                            r->bf16},
                           begin, end);
     } else if (s->cell == GRU_LINEAR) {
         const float *bias = q->j->bias ? q->j->bias + q->direction * n : NULL;
         s->vec->gru_step(&(hone_gru_step){q->n_rows, n, r->gates, r->h, packed, bias, r->h_out,
-                                          gates_stride, r->h_stride, r->out_stride},
+                                          gates_stride, r->h_stride, r->out_stride, r->bf16},
                          begin, end);
     } else {
         hone_gru_plain_step p = {
-            q->n_rows, n,        r->gates, r->h,         packed,      packed + s->first_floats,
-            q->z,      q->reset, r->h_out, gates_stride, r->h_stride, r->out_stride};
+            q->n_rows, n,        r->gates, r->h,         packed,      packed + s->first_bytes,
+            q->z,      q->reset, r->h_out, gates_stride, r->h_stride, r->out_stride,
+            r->bf16};
+        if (a->is_second)
+            p.bf16.h = q->rounded[2];
+        else
+            p.bf16.out = q->rounded[2];
         (a->is_second ? s->vec->gru_finish : s->vec->gru_reset)(&p, begin, end);
     }
 }
@@ -167,6 +179,17 @@ static void load_state(const sequence *q, const float *from, float *to) {
     }
 }
 
+/* Rows of h as BF16; all else of the rounded rows is 0 from here on. */
+static void round_state(const sequence *q) {
+    const rnn_state *s = q->j->s;
+    int64_t even = 2 * hone_rnn_terms(s->hidden, true);
+    if (!s->is_bf16)
+        return;
+    memset(q->rounded[0], 0, (size_t)(3 * ROWS * even) * sizeof(uint16_t));
+    for (int64_t i = 0; i < q->n_rows; ++i)
+        s->vec->f32_to_bf16(q->h[0] + i * s->hidden, q->rounded[0] + i * even, s->hidden);
+}
+
 static void store_state(const sequence *q, const float *from, int64_t stride, float *to) {
     int64_t n = q->j->s->hidden;
     for (int64_t i = 0; to && i < q->n_rows; ++i)
@@ -181,6 +204,7 @@ static void run_sequence(const sequence *q) {
     load_state(q, j->h, q->h[0]);
     if (s->cell == LSTM)
         load_state(q, j->c, q->c);
+    round_state(q);
     rows r = {.h = q->h[0], .h_stride = n};
     for (int64_t k = 0; k < s->n_time; ++k) {
         int64_t t = backwards ? s->n_time - 1 - k : k;
@@ -194,6 +218,7 @@ static void run_sequence(const sequence *q) {
         } else if (j->y) {
             r.h_out = j->y + ((t * s->directions + q->direction) * s->n_batch + q->row) * n;
         }
+        r.bf16 = (hone_rnn_bf16){q->rounded[k % 2], q->rounded[(k + 1) % 2]};
         run_step(q, &r);
         r.h = r.h_out;
         r.h_stride = r.out_stride;
@@ -219,6 +244,9 @@ static void rnn_task(void *arg, int64_t task, int worker) {
         .z = memory + 2 * size,
         .reset = memory + 3 * size,
     };
+    int64_t rounded = ROWS * 2 * hone_rnn_terms(s->hidden, true);
+    for (int i = 0; s->is_bf16 && i < 3; ++i)
+        q.rounded[i] = (uint16_t *)(void *)(memory + 4 * size) + i * rounded;
     run_sequence(&q);
 }
 
@@ -234,7 +262,7 @@ hone_status hone_run_rnn(hone_op_ctx *c) {
     rnn_job j = {
         .s = s,
         .gates = input(c, IN_GATES),
-        .packed = input(c, IN_PACKED),
+        .packed = hone_in(c, IN_PACKED)->data,
         .bias = input(c, IN_BIAS),
         .h = input(c, IN_H),
         .c = input(c, IN_C),

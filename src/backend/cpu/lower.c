@@ -32,7 +32,7 @@ static hone_status lower_graph(hone_graph *g, const hone_lower_options *options,
     HONE_TRY(hone_cpu_layout(g, err));
     HONE_TRY(hone_cpu_lower_moves(g, err));
     HONE_TRY(hone_cpu_lower_gemm(g, err));
-    HONE_TRY(hone_cpu_lower_rnn(g, err));
+    HONE_TRY(hone_cpu_lower_rnn(g, options, err));
     HONE_TRY(hone_cpu_fuse_epilogues(g, err));
     HONE_TRY(hone_cpu_fuse_eltwise(g, err));
     HONE_TRY(hone_cpu_store_bf16(g, options, err));

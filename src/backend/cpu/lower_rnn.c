@@ -62,12 +62,12 @@ static bool read_layer(const hone_node *n, layer *l) {
            (!l->in[IN_B] || (b && b->dims[0] == l->directions && b->dims[1] == 2 * w->dims[1]));
 }
 
-static hone_value *constant(hone_graph *g, const char *name, int rank, const int64_t *dims,
-                            const float *data) {
+static hone_value *constant(hone_graph *g, const char *name, hone_dtype dtype, int rank,
+                            const int64_t *dims, const void *data) {
     hone_tensor *t = HONE_NEW(g->arena, hone_tensor);
     if (!t || !data)
         return NULL;
-    *t = hone_tensor_view(HONE_DTYPE_F32, rank, dims, (void *)(uintptr_t)data);
+    *t = hone_tensor_view(dtype, rank, dims, (void *)(uintptr_t)data);
     return hone_graph_constant(g, name, t);
 }
 
@@ -82,8 +82,9 @@ static hone_value *gate_products(hone_graph *g, const layer *l, hone_node **made
         bool is_late = !l->is_lstm && l->is_linear && k >= 2 * l->hidden;
         bias[i] = b[2 * d * rows + k] + (is_late ? 0 : b[(2 * d + 1) * rows + k]);
     }
-    hone_value *in[3] = {l->in[IN_X], constant(g, "w", 2, dims, l->in[IN_W]->constant->data),
-                         constant(g, "bias", 1, &all, bias)};
+    hone_value *in[3] = {l->in[IN_X],
+                         constant(g, "w", HONE_DTYPE_F32, 2, dims, l->in[IN_W]->constant->data),
+                         constant(g, "bias", HONE_DTYPE_F32, 1, &all, bias)};
     hone_value *gates = hone_graph_fresh(g, "gates");
     if (!in[1] || !in[2] || !gates)
         return NULL;
@@ -98,24 +99,35 @@ static hone_value *gate_products(hone_graph *g, const layer *l, hone_node **made
     return gates;
 }
 
-/* Packed recurrent weights, a block for each direction; a plain GRU's last gate apart. */
-static hone_value *pack_recurrent(hone_graph *g, const layer *l) {
+/* The recurrent weights as pairs of BF16, rows padded to an even count. */
+static const void *round_recurrent(hone_graph *g, const layer *l) {
+    int64_t n_rows = l->directions * l->gates * l->hidden, n = l->hidden, even = (n + 1) / 2 * 2;
     const float *r = l->in[IN_R]->constant->data;
+    uint16_t *rounded = HONE_NEW_ARRAY(g->arena, uint16_t, n_rows * even);
+    for (int64_t i = 0; rounded && i < n_rows * n; ++i)
+        rounded[i / n * even + i % n] = hone_bf16_from_f32(r[i]);
+    return rounded;
+}
+
+/* Packed recurrent weights, a block for each direction; a plain GRU's last gate apart. */
+static hone_value *pack_recurrent(hone_graph *g, const layer *l, bool is_bf16) {
+    const char *r = is_bf16 ? round_recurrent(g, l) : l->in[IN_R]->constant->data;
     int together = l->is_lstm ? 4 : l->is_linear ? 3 : 2, apart = (int)l->gates - together;
-    size_t first = hone_rnn_packed_floats(l->hidden, together);
-    size_t each = first + (apart ? hone_rnn_packed_floats(l->hidden, apart) : 0);
-    int64_t count = l->directions * (int64_t)each, n = l->hidden;
-    float *memory = hone_graph_data(g, (size_t)count * sizeof *memory);
-    if (!memory)
+    size_t first = 4 * hone_rnn_packed_count(l->hidden, together, is_bf16);
+    size_t each = first + 4 * hone_rnn_packed_count(l->hidden, apart, is_bf16);
+    size_t gate = (size_t)(4 * l->hidden * hone_rnn_terms(l->hidden, is_bf16));
+    size_t bytes = (size_t)l->directions * each;
+    int64_t count = (int64_t)bytes / (is_bf16 ? 2 : 4), n = l->hidden;
+    char *memory = hone_graph_data(g, bytes);
+    if (!memory || !r)
         return NULL;
     for (int64_t d = 0; d < l->directions; ++d) {
-        float *to = memory + (size_t)d * each;
-        const float *from = r + d * l->gates * n * n;
-        hone_rnn_pack(from, n, together, to);
-        if (apart)
-            hone_rnn_pack(from + together * n * n, n, apart, to + first);
+        char *to = memory + (size_t)d * each;
+        const char *from = r + (size_t)(d * l->gates) * gate;
+        hone_rnn_pack(from, n, together, is_bf16, to);
+        hone_rnn_pack(from + (size_t)together * gate, n, apart, is_bf16, to + first);
     }
-    return constant(g, "packed", 1, &count, memory);
+    return constant(g, "packed", is_bf16 ? HONE_DTYPE_BF16 : HONE_DTYPE_F32, 1, &count, memory);
 }
 
 static hone_value *late_bias(hone_graph *g, const layer *l) {
@@ -124,13 +136,14 @@ static hone_value *late_bias(hone_graph *g, const layer *l) {
     float *bias = HONE_NEW_ARRAY(g->arena, float, count);
     for (int64_t i = 0; bias && i < count; ++i)
         bias[i] = b[(2 * (i / l->hidden) + 1) * rows + 2 * l->hidden + i % l->hidden];
-    return constant(g, "bias", 1, &count, bias);
+    return constant(g, "bias", HONE_DTYPE_F32, 1, &count, bias);
 }
 
-static hone_status lower(hone_graph *g, const layer *l, int position, hone_error *err) {
+static hone_status lower(hone_graph *g, const layer *l, int position, bool is_bf16,
+                         hone_error *err) {
     hone_node *product = NULL;
     bool has_late_bias = !l->is_lstm && l->is_linear && l->in[IN_B];
-    hone_value *in[5] = {gate_products(g, l, &product), pack_recurrent(g, l),
+    hone_value *in[5] = {gate_products(g, l, &product), pack_recurrent(g, l, is_bf16),
                          has_late_bias ? late_bias(g, l) : NULL, l->in[IN_H], l->in[IN_C]};
     hone_node *steps = NULL;
     if (in[0] && in[1] && (in[2] || !has_late_bias))
@@ -151,12 +164,12 @@ static hone_status lower(hone_graph *g, const layer *l, int position, hone_error
                : hone_fail(err, HONE_E_NOMEM, "no memory to lower a recurrent layer");
 }
 
-hone_status hone_cpu_lower_rnn(hone_graph *g, hone_error *err) {
+hone_status hone_cpu_lower_rnn(hone_graph *g, const hone_lower_options *o, hone_error *err) {
     for (int i = 0; i < g->n_nodes; ++i) {
         layer l;
         if (!read_layer(g->nodes[i], &l))
             continue;
-        HONE_TRY(lower(g, &l, i, err));
+        HONE_TRY(lower(g, &l, i, hone_cpu_wants_bf16(o), err));
         ++i;
     }
     return hone_graph_index(g) == HONE_OK ? HONE_OK

@@ -61,6 +61,7 @@ typedef struct storer {
     bool *is_wanted;   /* by value id: a node that a product comes after would take it as BF16 */
     bool *leads;       /* by value id: a product comes after it */
     bool *is_added;    /* by value id: it is a residual, or an operand of a chain */
+    bool *is_native;   /* by value id: it was BF16 before, which its readers expect */
     hone_value **cast; /* by value id: the value in the other type */
     hone_node **nodes; /* the new list */
     int n_nodes, cap_nodes;
@@ -216,6 +217,8 @@ static hone_status want_input(storer *s, hone_node *n, int k, hone_dtype d) {
     if (!is_other)
         return HONE_OK;
     bool is_known = v->id >= 0 && v->id < s->n_ids && s->g->values[v->id] == v;
+    if (is_known && s->is_native[v->id])
+        return HONE_OK;
     if (is_known && s->cast[v->id]) {
         n->in[k] = s->cast[v->id];
         return HONE_OK;
@@ -338,8 +341,12 @@ static hone_status store_node(storer *s, hone_node *n) {
     }
 }
 
+bool hone_cpu_wants_bf16(const hone_lower_options *o) {
+    return o->precision == HONE_PRECISION_BF16 && o->isa >= HONE_ISA_AVX512_BF16;
+}
+
 hone_status hone_cpu_store_bf16(hone_graph *g, const hone_lower_options *o, hone_error *err) {
-    if (o->precision != HONE_PRECISION_BF16 || o->isa < HONE_ISA_AVX512_BF16)
+    if (!hone_cpu_wants_bf16(o))
         return HONE_OK;
     storer s = {.g = g,
                 .options = o,
@@ -349,9 +356,12 @@ hone_status hone_cpu_store_bf16(hone_graph *g, const hone_lower_options *o, hone
                 .is_wanted = HONE_NEW_ARRAY(g->arena, bool, g->n_values),
                 .leads = HONE_NEW_ARRAY(g->arena, bool, g->n_values),
                 .is_added = HONE_NEW_ARRAY(g->arena, bool, g->n_values),
+                .is_native = HONE_NEW_ARRAY(g->arena, bool, g->n_values),
                 .cast = HONE_NEW_ARRAY(g->arena, hone_value *, g->n_values)};
-    if (!s.is_pinned || !s.is_wanted || !s.leads || !s.is_added || !s.cast)
+    if (!s.is_pinned || !s.is_wanted || !s.leads || !s.is_added || !s.is_native || !s.cast)
         return no_memory(&s);
+    for (int i = 0; i < g->n_values; ++i)
+        s.is_native[i] = is_type(g->values[i], HONE_DTYPE_BF16);
     look_back(&s);
     int n = g->n_nodes;
     for (int i = 0; i < n; ++i)

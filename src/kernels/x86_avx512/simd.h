@@ -159,6 +159,11 @@ static inline void vf_dot2_bf16(const uint16_t *pair, const vf *w, vf *y) {
             : "+v"(y[0]), "+v"(y[1])
             : "m"(*(const vf_pair *)(const void *)pair), "v"(w[0]), "v"(w[1]));
 }
+/* acc + the products of pairs. */
+static inline vf vf_dot_bf16(vf x, vf w, vf acc) {
+    __asm__("vdpbf16ps %1, %2, %0" : "+v"(acc) : "v"(x), "v"(w));
+    return acc;
+}
 /* Lane i: the pair a[i], b[i] of i < n; b NULL: zeros. */
 static inline vf vf_pair_bf16(const uint16_t *a, const uint16_t *b, int64_t n) {
     __m512i low = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(vm_first(n), a));
