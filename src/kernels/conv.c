@@ -79,6 +79,8 @@ hone_status hone_conv_check(const hone_conv *p, hone_error *err) {
 const char *hone_conv_refusal(const hone_conv_kernel *k, const hone_conv *p) {
     bool is_f32 = p->x_storage == HONE_ELEM_F32 && p->y_storage == HONE_ELEM_F32;
     bool is_bf16 = p->x_storage == HONE_ELEM_BF16 && p->y_storage == HONE_ELEM_BF16;
+    if (p->is_planar != k->is_planar)
+        return k->is_planar ? "for planar pictures" : "not for planar pictures";
     if (is_f32 != (k->storages == HONE_CONV_F32))
         return is_f32 ? "for data stored as BF16" : "for data stored as FP32";
     if (k->storages == HONE_CONV_BF16 && !is_bf16)

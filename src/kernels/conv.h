@@ -39,11 +39,12 @@ typedef struct hone_conv {
     hone_act act;
     float a, b; /* of act */
     bool has_residual;
+    bool is_planar;                 /* x is [n][ic][ih][iw], and ldx without meaning */
     hone_elem x_storage, y_storage; /* of y and the residual */
 } hone_conv;
 
 typedef struct hone_conv_args {
-    const void *x;        /* [n][ih][iw] pixels of ic channels, stored as x_storage */
+    const void *x;        /* [n][ih][iw] pixels of ic channels, stored as x_storage; or planar */
     const float *packed;  /* by pack(), 64-byte aligned */
     const void *residual; /* [n][oh][ow] pixels of oc channels, added before act; may equal y */
     void *y;              /* [n][oh][ow] pixels of oc channels; must not overlap x */
@@ -68,7 +69,8 @@ typedef struct hone_conv_kernel {
     const char *name;
     hone_isa isa;
     hone_conv_storages storages;
-    bool is_exact; /* sums products of inputs and weights only; false: Winograd */
+    bool is_planar; /* takes planar x, and nothing else */
+    bool is_exact;  /* sums products of inputs and weights only; false: Winograd */
     /** NULL, or why not, storage apart: callers use hone_conv_refusal(). The problem has passed
      * hone_conv_check(). */
     const char *(*supports)(const hone_conv *p);
@@ -82,6 +84,10 @@ typedef struct hone_conv_kernel {
     void (*run)(const hone_conv *p, const hone_conv_args *args, int64_t task, void *scratch);
 } hone_conv_kernel;
 
+/** Whether a kernel for planar x takes the convolution: pictures at the start of a network. */
+static inline bool hone_conv_takes_planar(int64_t ic, int64_t kh, int64_t kw, int64_t groups) {
+    return groups == 1 && ic <= 4 && kh <= 64 && kw <= 64 && ic * kh * kw <= 256;
+}
 /** y[m,n] = act(x[m,k] B[k,n] + bias); row strides are set to the dense ones. */
 hone_conv hone_conv_gemm(int64_t m, int64_t n, int64_t k);
 /** Refuses sizes that are not positive, inconsistent, or so large that addresses overflow. */

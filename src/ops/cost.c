@@ -85,7 +85,8 @@ static int64_t macs_attention(const hone_node *n, const hone_type *types) {
     return times(times(2, count(q)), k->dims[k->rank - 2]);
 }
 
-/* Lowered nodes: channels last, weights packed, so that sizes come from the attributes. */
+/* Lowered nodes: channels last but for pictures, weights packed, so that sizes come from the
+ * attributes. */
 static int64_t kernel_size(const hone_node *n) {
     const int64_t *kernel;
     int rank = hone_attr_ints(n, "kernel", &kernel);
@@ -95,9 +96,10 @@ static int64_t kernel_size(const hone_node *n) {
 static int64_t macs_lowered_conv(const hone_node *n, const hone_type *types) {
     const hone_type *x = type_of(input(n, 0), types);
     int64_t out = count(type_of(n->out[0], types)), group = hone_attr_int(n, "group", 1);
-    if (out < 0 || x->rank < 1 || x->dims[x->rank - 1] < 0 || group < 1)
+    if (out < 0 || x->rank < 2 || group < 1)
         return -1;
-    return times(times(out, kernel_size(n)), x->dims[x->rank - 1] / group);
+    int64_t channels = x->dims[hone_attr_int(n, "planar", 0) ? 1 : x->rank - 1];
+    return channels < 0 ? -1 : times(times(out, kernel_size(n)), channels / group);
 }
 
 static int64_t macs_lowered_deconv(const hone_node *n, const hone_type *types) {

@@ -1,4 +1,5 @@
-/* Shapes of the lowered operators. Inputs [n, spatial..., channels]. */
+/* Shapes of the lowered operators. Inputs [n, spatial..., channels]; those of a planar hone.Conv
+ * [n, channels, spatial...]. */
 #include <inttypes.h>
 
 #include "ir/op.h"
@@ -15,9 +16,10 @@ static hone_status infer_window(hone_infer_ctx *c, int64_t channels) {
         return hone_infer_fail(c, HONE_E_FORMAT, "the window's attributes do not fit rank %d",
                                in->rank);
     hone_infer_same(c, 0, 0);
+    int first = hone_attr_int(c->node, "planar", 0) ? 2 : 1; /* spatial axis of the input */
     bool is_ceil = hone_attr_int(c->node, "ceil_mode", 0) != 0;
     for (int d = 0; d < n; ++d) {
-        int64_t size = in->dims[d + 1];
+        int64_t size = in->dims[first + d];
         c->out[0].dims[d + 1] = HONE_DIM_UNKNOWN;
         if (stride[d] < 1 || dilation[d] < 1 || kernel[d] < 1 || pad[d] < 0 || pad[n + d] < 0 ||
             size > INT32_MAX)
@@ -30,8 +32,8 @@ static hone_status infer_window(hone_infer_ctx *c, int64_t channels) {
             ++out;
         c->out[0].dims[d + 1] = out;
     }
-    if (channels >= 0)
-        c->out[0].dims[n + 1] = channels;
+    if (channels >= 0 || first == 2)
+        c->out[0].dims[n + 1] = channels >= 0 ? channels : HONE_DIM_UNKNOWN;
     return HONE_OK;
 }
 

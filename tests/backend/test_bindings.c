@@ -31,7 +31,7 @@ static void norm_between(int64_t groups, int64_t each, int64_t h, int64_t w) {
         gt_set(&b, "num_groups", groups);
     y = gt_node(&b, "Conv", 2, y, gt_weight(&b, GT_DIMS(2, n, 1, 1)));
     gt_finish(&b, "norm between", 2e-4,
-              "Transpose:transpose Conv:conv_f32 GroupNorm:group_norm_f32 Conv:conv_f32*", 1, y);
+              "Conv:conv_f32 GroupNorm:group_norm_f32 Conv:conv_f32*", 1, y);
 }
 
 /* The middle of three axes; long columns are summed up in parts. */

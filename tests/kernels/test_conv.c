@@ -65,6 +65,12 @@ static hone_conv_weights weights_of(const hone_conv *p, const buffers *b) {
     return (hone_conv_weights){b->w, b->bias, p->ic / p->groups * area, area, p->kw, 1};
 }
 
+/* Where channel c of an input pixel lies. */
+static int64_t x_at(const hone_conv *p, int64_t in, int64_t iy, int64_t ix, int64_t c) {
+    return p->is_planar ? ((in * p->ic + c) * p->ih + iy) * p->iw + ix
+                        : ((in * p->ih + iy) * p->iw + ix) * p->ldx + c;
+}
+
 static double expected(const hone_conv *p, const buffers *b, int64_t m, int64_t o) {
     hone_conv_weights w = weights_of(p, b);
     int64_t ox = m % p->ow, oy = m / p->ow % p->oh, in = m / p->ow / p->oh;
@@ -75,9 +81,9 @@ static double expected(const hone_conv *p, const buffers *b, int64_t m, int64_t 
             int64_t iy = oy * p->sh - p->pt + ky * p->dh, ix = ox * p->sw - p->pl + kx * p->dw;
             if (iy < 0 || iy >= p->ih || ix < 0 || ix >= p->iw)
                 continue;
-            const float *x = b->x + ((in * p->ih + iy) * p->iw + ix) * p->ldx + g * icg;
             for (int64_t i = 0; i < icg; ++i)
-                sum += (double)x[i] * (double)w.data[o * w.so + i * w.si + ky * w.sky + kx];
+                sum += (double)b->x[x_at(p, in, iy, ix, g * icg + i)] *
+                       (double)w.data[o * w.so + i * w.si + ky * w.sky + kx];
         }
     }
     if (p->has_residual)
@@ -166,11 +172,11 @@ static void check_kernel(const hone_conv_kernel *k, const hone_conv *p, buffers 
     if (!(worst <= bound) || !is_clean)
         fprintf(stderr,
                 "%s: error %g, canaries %s: %lldx%lldx%lldx%lld -> %lldx%lldx%lld g %lld k "
-                "%lldx%lld act %d\n",
+                "%lldx%lld s %lldx%lld act %d\n",
                 k->name, worst, is_clean ? "kept" : "overwritten", (long long)p->n,
                 (long long)p->ih, (long long)p->iw, (long long)p->ic, (long long)p->oh,
                 (long long)p->ow, (long long)p->oc, (long long)p->groups, (long long)p->kh,
-                (long long)p->kw, (int)p->act);
+                (long long)p->kw, (long long)p->sh, (long long)p->sw, (int)p->act);
     CHECK(worst <= bound && is_clean);
 }
 
@@ -312,6 +318,31 @@ static void test_shapes(void) {
     }
 }
 
+/* Pictures as they come. */
+static void test_planar(void) {
+    static const int64_t oc[] = {1, 15, 16, 17, 33, 64};
+    for (int i = 0; i < 240; ++i) {
+        int64_t k = 1 + i % 7, stride = 1 + i % 4;
+        hone_conv p = conv(1 + i % 2, 9 + i % 5, 1 + i % 4, oc[i % 6], k, stride, k / 2, 1);
+        p.is_planar = true;
+        p.iw = 7 + i % 23;
+        p.kw = 1 + i % 5;
+        p.dw = 1 + i % 11 / 10;
+        p.dh = 1 + i % 13 / 12;
+        p.pl = i % 17 ? i % 4 : 60;
+        p.act = (hone_act)(i % HONE_ACT_COUNT);
+        p.a = 0.2f, p.b = 0.7f;
+        p.has_residual = i % 3 == 0;
+        p.ldy += i % 3, p.ldr += i % 5;
+        out_size(&p, i % 3, i % 2);
+        if (p.oh > 0 && p.ow > 0)
+            check(&p);
+    }
+    hone_conv p = conv(1, 224, 3, 64, 7, 2, 3, 1);
+    p.is_planar = true;
+    check(&p);
+}
+
 /* Rows of every length modulo the pixels that a depthwise kernel takes at a time. */
 static void test_depthwise(void) {
     for (int64_t k = 2; k <= 7; ++k) {
@@ -402,6 +433,7 @@ int main(int argc, char **argv) {
     test_tiny();
     test_shapes();
     test_depthwise();
+    test_planar();
     test_refusals();
     return CHECK_RESULT();
 }

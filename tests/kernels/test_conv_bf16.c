@@ -127,10 +127,14 @@ static double expected(const problem *q, int64_t m, int64_t o) {
             int64_t iy = oy * p->sh - p->pt + ky * p->dh, ix = ox * p->sw - p->pl + kx * p->dw;
             if (iy < 0 || iy >= p->ih || ix < 0 || ix >= p->iw)
                 continue;
-            int64_t x = ((in * p->ih + iy) * p->iw + ix) * p->ldx + g * icg;
+            int64_t x = ((in * p->ih + iy) * p->iw + ix) * p->ldx + g * icg, step = 1;
+            if (p->is_planar) {
+                x = (in * p->ic * p->ih + iy) * p->iw + ix;
+                step = p->ih * p->iw;
+            }
             for (int64_t i = 0; i < icg; ++i)
-                sum +=
-                    operand(q, x + i, true) * (double)w.data[o * w.so + i * w.si + ky * w.sky + kx];
+                sum += operand(q, x + i * step, true) *
+                       (double)w.data[o * w.so + i * w.si + ky * w.sky + kx];
         }
     }
     if (p->has_residual)
@@ -244,6 +248,21 @@ static void check_products(void) {
     }
 }
 
+/* Pictures as they come: an odd number of rows has a half without a partner. */
+static void check_planar(void) {
+    static const hone_act acts[] = {HONE_ACT_NONE, HONE_ACT_RELU, HONE_ACT_SILU, HONE_ACT_GELU};
+    for (int i = 0; i < 60; ++i) {
+        hone_conv p = conv(9 + i % 7, 1 + i % 4, 15 + i * 3, 1 + i % 7, 1 + i % 3, i % 4, 1);
+        p.is_planar = true;
+        p.n = 1 + i % 2;
+        p.act = acts[i % 4];
+        p.has_residual = i % 5 == 0;
+        p.ldy += i % 3, p.ldr += i % 5;
+        if (p.oh > 0)
+            check(&p);
+    }
+}
+
 static void check_convolutions(void) {
     const hone_conv list[] = {
         conv(9, 3, 17, 3, 2, 1, 1),   conv(8, 4, 16, 7, 2, 3, 1),    conv(7, 16, 33, 3, 1, 1, 1),
@@ -341,5 +360,6 @@ int main(int argc, char **argv) {
     }
     check_products();
     check_convolutions();
+    check_planar();
     return CHECK_RESULT();
 }

@@ -50,6 +50,15 @@ static bool read_window(const hone_node *n, const hone_type *x, const int64_t *k
     return true;
 }
 
+/* A picture that nobody has made channels-last yet is read as it comes. */
+static bool stays_planar(const hone_layout *l, const hone_node *n, const hone_window *w) {
+    const hone_value *x = n->in[0];
+    const hone_tensor *weight = n->in[1]->constant;
+    return w->n == 2 && !hone_layout_has_twin(l, x) &&
+           hone_conv_takes_planar(weight->dims[1], w->kernel[0], w->kernel[1],
+                                  hone_attr_int(n, "group", 1));
+}
+
 static bool lower_conv(hone_layout *l, hone_node *n) {
     hone_value *x = n->in[0], *w = n->in[1], *bias = n->n_in > 2 ? n->in[2] : NULL;
     hone_window win;
@@ -59,11 +68,14 @@ static bool lower_conv(hone_layout *l, hone_node *n) {
     if (w->constant->rank != x->type.rank || hone_tensor_count(w->constant) == 0 ||
         !read_window(n, &x->type, w->constant->dims + 2, &win))
         return false;
-    hone_value *in[3] = {hone_layout_last(l, x), w, bias};
+    bool is_planar = stays_planar(l, n, &win);
+    hone_value *in[3] = {is_planar ? x : hone_layout_last(l, x), w, bias};
     hone_node *made = lowered_node(l, n, "Conv", in, 3, hone_layout_output(l, n, 0));
     if (!made)
         return true;
     set_window(l, made, &win);
+    if (is_planar && !hone_attr_set_int(l->g, made, "planar", 1))
+        l->is_out_of_memory = true;
     if (!hone_attr_set_int(l->g, made, "group", hone_attr_int(n, "group", 1)) ||
         !hone_attr_set_int(l->g, made, "out_channels", w->constant->dims[0]))
         l->is_out_of_memory = true;

@@ -107,7 +107,8 @@ static bool is_refused(const storer *s, const hone_node *n) {
     if (hone_is_lowered(n, "Conv")) {
         if (hone_nominal_problem(n, &n->in[HONE_IN_X]->type, &p, NULL) != HONE_OK)
             return true;
-        p.x_storage = p.y_storage = HONE_ELEM_BF16;
+        p.x_storage = p.is_planar ? HONE_ELEM_F32 : HONE_ELEM_BF16;
+        p.y_storage = HONE_ELEM_BF16;
         return hone_conv_candidates(&p, s->options->isa, s->options->is_exact, &kernel, 1) < 1;
     }
     for (int i = 1; i < n->n_out; ++i) {

@@ -30,11 +30,13 @@ static hone_status conv_problem(const hone_node *n, const hone_type *x, const ho
         hone_attr_ints(n, "pads", &pad) != 2 * axes)
         return HONE_E_FORMAT;
     int h = axes == 2 ? 0 : -1, w = axes - 1;
+    bool is_planar = hone_attr_int(n, "planar", 0) != 0;
+    int first = is_planar ? 2 : 1; /* spatial axis of x */
     *p = (hone_conv){
         .n = x->dims[0],
-        .ih = h < 0 ? 1 : x->dims[1],
-        .iw = x->dims[axes],
-        .ic = x->dims[axes + 1],
+        .ih = h < 0 ? 1 : x->dims[first],
+        .iw = x->dims[first + w],
+        .ic = x->dims[is_planar ? 1 : axes + 1],
         .oh = h < 0 ? 1 : y->dims[1],
         .ow = y->dims[axes],
         .oc = y->dims[axes + 1],
@@ -47,6 +49,7 @@ static hone_status conv_problem(const hone_node *n, const hone_type *x, const ho
         .dw = d[w],
         .pt = h < 0 ? 0 : pad[h],
         .pl = pad[w],
+        .is_planar = is_planar,
     };
     p->ldx = p->ic;
     p->ldy = p->ldr = p->oc;
@@ -88,14 +91,14 @@ hone_status hone_nominal_problem(const hone_node *n, const hone_type *x, hone_co
                                  hone_error *err) {
     hone_type in = *x, out;
     bool is_gemm = hone_is_lowered(n, "Gemm");
-    int last = in.rank - 1;
-    if (is_gemm)
-        in.dims[last] = hone_attr_int(n, "k", 0);
-    else
-        in.dims[last] = weight_channels(n);
-    for (int i = 0; i < last; ++i) {
-        if (in.dims[i] <= 0)
-            in.dims[i] = i == 0 ? 1 : is_gemm ? LIKELY_ROWS : likely_size(n, i - 1);
+    int channels = hone_attr_int(n, "planar", 0) ? 1 : in.rank - 1;
+    if (in.rank <= channels)
+        return hone_fail(err, HONE_E_FORMAT, "the node's attributes and shapes do not fit");
+    in.dims[channels] = is_gemm ? hone_attr_int(n, "k", 0) : weight_channels(n);
+    for (int i = 0; i < in.rank; ++i) {
+        int axis = i > channels ? i - 2 : i - 1; /* spatial */
+        if (i != channels && in.dims[i] <= 0)
+            in.dims[i] = i == 0 ? 1 : is_gemm ? LIKELY_ROWS : likely_size(n, axis);
     }
     out = in;
     if (is_gemm)

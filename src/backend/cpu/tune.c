@@ -87,10 +87,10 @@ void hone_tuner_destroy(hone_tuner *t) {
 static void print_key(const hone_tuner *t, const hone_conv *p, char *key, size_t size) {
     const int64_t v[] = {p->n,  p->ih, p->iw, p->ic, p->oh, p->ow, p->oc,  p->groups, p->kh, p->kw,
                          p->sh, p->sw, p->dh, p->dw, p->pt, p->pl, p->ldx, p->ldy,    p->ldr};
-    int at =
-        snprintf(key, size, "conv %s->%s %s act%d res%d threads%d", p->x_storage ? "bf16" : "f32",
-                 p->y_storage ? "bf16" : "f32", hone_isa_name(t->options->isa), (int)p->act,
-                 p->has_residual, t->options->n_threads);
+    int at = snprintf(key, size, "conv%s %s->%s %s act%d res%d threads%d",
+                      p->is_planar ? " planar" : "", p->x_storage ? "bf16" : "f32",
+                      p->y_storage ? "bf16" : "f32", hone_isa_name(t->options->isa), (int)p->act,
+                      p->has_residual, t->options->n_threads);
     for (size_t i = 0; i < sizeof v / sizeof v[0]; ++i)
         at += snprintf(key + at, size - (size_t)at, " %" PRId64, v[i]);
 }
