@@ -1,5 +1,5 @@
-/* Runs a fuzz target on files and on the files of folders, for compilers without libFuzzer. A file
- * named seeds.npz holds many: an array of bytes each. */
+/* Runs a fuzz target on files and on the files of folders, as they are and a few times damaged, for
+ * compilers without libFuzzer. A file named seeds.npz holds many: an array of bytes each. */
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +11,31 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+enum { N_DAMAGED = 256 };
+
+/* The seed, then with bytes changed or the end cut off: always in the same ways. */
+static int run_seed(const uint8_t *data, size_t size) {
+    uint8_t *copy = malloc(size + 1);
+    uint32_t state = 1;
+    if (!copy)
+        return 1;
+    LLVMFuzzerTestOneInput(data, size);
+    for (int i = 0; i < N_DAMAGED && size; ++i) {
+        size_t left = size;
+        memcpy(copy, data, size);
+        for (int k = 0; k <= i % 4; ++k) {
+            state = state * 1664525u + 1013904223u;
+            size_t at = state % size;
+            state = state * 1664525u + 1013904223u;
+            copy[at] = i % 3 ? copy[at] ^ (uint8_t)(1u << (state >> 29)) : (uint8_t)(state >> 24);
+            left = i % 8 == 7 ? at : left;
+        }
+        LLVMFuzzerTestOneInput(copy, left);
+    }
+    free(copy);
+    return 0;
+}
+
 static int run_pack(const hone_file_map *f) {
     hone_npz_item *items;
     hone_error err;
@@ -19,10 +44,11 @@ static int run_pack(const hone_file_map *f) {
         fprintf(stderr, "%s\n", err.message);
         return 1;
     }
+    int bad = 0;
     for (int i = 0; i < n; ++i)
-        LLVMFuzzerTestOneInput(items[i].value.data, hone_tensor_bytes(&items[i].value));
+        bad |= run_seed(items[i].value.data, hone_tensor_bytes(&items[i].value));
     hone_npz_free(items, n);
-    return 0;
+    return bad;
 }
 
 static int run(const char *path) {
@@ -43,7 +69,7 @@ static int run(const char *path) {
         if (name && strcmp(name, "/seeds.npz") == 0)
             bad = run_pack(&f);
         else
-            LLVMFuzzerTestOneInput(f.data, f.n_bytes);
+            bad = run_seed(f.data, f.n_bytes);
         hone_file_map_close(&f);
         return bad;
     }
