@@ -18,12 +18,13 @@ static const char *const isa_names[HONE_ISA_COUNT] = {
     [HONE_ISA_AVX512_BF16] = "avx512_bf16",
 };
 
-/* The only process-wide state of the library, filled once. */
+/* The only process-wide state of the library, filled once; the caches when they are asked for. */
 static struct {
     hone_isa isa;
     char model[64];
+    int64_t cache[4]; /* bytes of data caches by level */
 } cpu;
-static pthread_once_t cpu_once = PTHREAD_ONCE_INIT;
+static pthread_once_t cpu_once = PTHREAD_ONCE_INIT, cache_once = PTHREAD_ONCE_INIT;
 
 const char *hone_isa_name(hone_isa isa) {
     return (int)isa >= 0 && isa < HONE_ISA_COUNT ? isa_names[isa] : "?";
@@ -87,6 +88,32 @@ static void read_model(char *out, size_t size) {
     fclose(f);
 }
 
+/* As Linux lists them. sysconf(3) is asked only where it does not: it multiplies a shared cache by
+ * cores that a virtual machine does not have. */
+static void read_caches(void) {
+    for (int i = 0; i < 8; ++i) {
+        char path[80], kind[16] = "";
+        int level = 0;
+        long kib = 0;
+        static const char *const names[] = {"level", "size", "type"};
+        for (int k = 0; k < 3; ++k) {
+            snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu0/cache/index%d/%s", i,
+                     names[k]);
+            FILE *f = fopen(path, "r");
+            if (!f)
+                return;
+            int n = k == 0   ? fscanf(f, "%d", &level)
+                    : k == 1 ? fscanf(f, "%ldK", &kib)
+                             : fscanf(f, "%15s", kind);
+            fclose(f);
+            if (n != 1)
+                return;
+        }
+        if (level >= 1 && level <= 3 && kib > 0 && strcmp(kind, "Instruction") != 0)
+            cpu.cache[level] = (int64_t)kib << 10;
+    }
+}
+
 static void detect(void) {
     cpu.isa = detect_isa();
     const char *limit = getenv("HONE_MAX_ISA");
@@ -106,19 +133,20 @@ const char *hone_cpu_model(void) {
     return cpu.model;
 }
 
-static int64_t cache_bytes(int name, int64_t missing) {
-    long n = sysconf(name);
+static int64_t cache_bytes(int level, int name, int64_t missing) {
+    pthread_once(&cache_once, read_caches);
+    long n = cpu.cache[level] ? cpu.cache[level] : sysconf(name);
     return n > 0 ? n : missing;
 }
 
 int64_t hone_cpu_l1d_bytes(void) {
-    return cache_bytes(_SC_LEVEL1_DCACHE_SIZE, 32 << 10);
+    return cache_bytes(1, _SC_LEVEL1_DCACHE_SIZE, 32 << 10);
 }
 
 int64_t hone_cpu_l2_bytes(void) {
-    return cache_bytes(_SC_LEVEL2_CACHE_SIZE, 256 << 10);
+    return cache_bytes(2, _SC_LEVEL2_CACHE_SIZE, 256 << 10);
 }
 
 int64_t hone_cpu_l3_bytes(void) {
-    return cache_bytes(_SC_LEVEL3_CACHE_SIZE, 8 << 20);
+    return cache_bytes(3, _SC_LEVEL3_CACHE_SIZE, 8 << 20);
 }

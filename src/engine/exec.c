@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "base/pages.h"
+#include "engine/slices.h"
 #include "ir/eval.h"
 
 /* After so many plans were thrown away, a subgraph whose shapes keep changing (a loop that grows a
@@ -22,6 +23,11 @@ typedef struct instance {
     hone_tensor **results;
     hone_type *types; /* room for one step's types */
     uint64_t used_at;
+    int64_t n_slices;           /* runs of the plan that make a batch: 1, or by slices.h */
+    hone_tensor *slice;         /* inputs of one of them; NULL: there is one */
+    const hone_tensor **inputs; /* pointers to these */
+    unsigned char *gathered;    /* outputs of the batch that the caller has no memory for */
+    size_t gathered_bytes;
 } instance;
 
 typedef struct scratch_block {
@@ -97,6 +103,9 @@ static void instance_deinit(instance *x) {
     free(x->results);
     free(x->types);
     free(x->key);
+    free(x->slice);
+    free(x->inputs);
+    free(x->gathered);
     hone_plan_destroy(x->plan);
     *x = (instance){0};
 }
@@ -129,7 +138,7 @@ void hone_frame_destroy(hone_frame *f) {
 size_t hone_frame_bytes(const hone_frame *f) {
     size_t total = 0;
     for (int i = 0; i < HONE_PLAN_CACHE; ++i)
-        total += f->cache[i].plan ? f->cache[i].plan->arena_bytes : 0;
+        total += f->cache[i].plan ? f->cache[i].plan->arena_bytes + f->cache[i].gathered_bytes : 0;
     for (const scratch_block *b = f->scratch; b; b = b->next)
         total += b->bytes;
     for (const hone_frame *c = f->children; c; c = c->next)
@@ -231,7 +240,7 @@ static void fill_key(hone_frame *f, const hone_tensor *const *in) {
 static instance *find_instance(hone_frame *f) {
     for (int i = 0; i < HONE_PLAN_CACHE; ++i) {
         instance *x = &f->cache[i];
-        bool same = x->plan != NULL;
+        bool same = x->plan != NULL && !(f->env->is_watched && x->n_slices > 1);
         for (int k = 0; same && k < f->n_inputs; ++k)
             same = same_type(&x->key[k], &f->key[k]);
         if (same)
@@ -300,6 +309,65 @@ static hone_status instantiate(hone_frame *f, instance *x, hone_error *err) {
     return HONE_OK;
 }
 
+/* ---- slices -----------------------------------------------------------------------------------
+ */
+
+/* The type of one slice. */
+static hone_type slice_type(const hone_type *t, int64_t size) {
+    hone_type slice = *t;
+    slice.dims[0] = size;
+    return slice;
+}
+
+static size_t slice_bytes(const instance *x, int id) {
+    return hone_tensor_bytes(&x->plan->slots[id]);
+}
+
+/* The plan of a slice takes the place of the batch's. */
+static hone_status take_slices(hone_frame *f, instance *x, hone_plan *part, int64_t n) {
+    const hone_graph *g = f->graph;
+    x->gathered_bytes = 0;
+    for (int i = 0; i < g->n_outputs; ++i)
+        x->gathered_bytes += (size_t)n * hone_tensor_bytes(&part->slots[g->outputs[i]->id]);
+    x->slice = calloc((size_t)g->n_inputs, sizeof *x->slice);
+    x->inputs = calloc((size_t)g->n_inputs, sizeof *x->inputs);
+    x->gathered = hone_pages_alloc(x->gathered_bytes + 1);
+    if (!x->slice || !x->inputs || !x->gathered) {
+        hone_plan_destroy(part);
+        return HONE_E_NOMEM;
+    }
+    for (int i = 0; i < g->n_inputs; ++i)
+        x->inputs[i] = &x->slice[i];
+    hone_plan_destroy(x->plan);
+    x->plan = part;
+    x->n_slices = n;
+    return HONE_OK;
+}
+
+/* Run the batch in slices where that pays and means the same. */
+static hone_status consider_slices(hone_frame *f, instance *x, hone_error *err) {
+    hone_plan *part;
+    int64_t batch = f->parent || f->env->options.reference || f->env->is_watched
+                        ? 1
+                        : hone_slices_batch(f->graph, f->key);
+    int64_t size = batch > 1 ? hone_slices_size(x->plan, batch) : batch;
+    if (size == batch)
+        return HONE_OK;
+    hone_type *types = HONE_NEW_ARRAY(&f->temp, hone_type, f->n_inputs);
+    if (!types)
+        return no_memory(err);
+    for (int i = 0; i < f->n_inputs; ++i)
+        types[i] = slice_type(&f->key[i], size);
+    /* A model that is written for one size of batch has no plan for another. */
+    if (hone_plan_create(f->graph, types, &f->env->options, &part, NULL) != HONE_OK)
+        return HONE_OK;
+    if (!hone_slices_agree(x->plan, part, batch, size)) {
+        hone_plan_destroy(part);
+        return HONE_OK;
+    }
+    return take_slices(f, x, part, batch / size) == HONE_OK ? HONE_OK : no_memory(err);
+}
+
 hone_status hone_frame_plan(hone_frame *f, const hone_tensor *const *in, hone_error *err) {
     drop_outputs(f);
     fill_key(f, in);
@@ -308,7 +376,11 @@ hone_status hone_frame_plan(hone_frame *f, const hone_tensor *const *in, hone_er
         f->now = NULL;
         x = free_instance(f);
         HONE_TRY(hone_plan_create(f->graph, f->key, &f->env->options, &x->plan, err));
-        hone_status status = instantiate(f, x, err);
+        x->n_slices = 1;
+        hone_arena_reset(&f->temp);
+        hone_status status = consider_slices(f, x, err);
+        if (status == HONE_OK)
+            status = instantiate(f, x, err);
         if (status != HONE_OK) {
             instance_deinit(x);
             return status;
@@ -517,15 +589,7 @@ static hone_status collect_outputs(hone_frame *f, instance *x, void *const *out_
     return HONE_OK;
 }
 
-hone_status hone_frame_run(hone_frame *f, const hone_tensor *const *in, void *const *out_data,
-                           const size_t *out_bytes, hone_error *err) {
-    HONE_TRY(hone_frame_plan(f, in, err));
-    instance *x = f->now;
-    bind_inputs(f, x, in);
-    for (int i = 0; i < f->graph->n_outputs; ++i) {
-        if (out_data && out_data[i])
-            bind_output(f, x, i, out_data[i], out_bytes[i]);
-    }
+static hone_status run_steps(hone_frame *f, instance *x, hone_error *err) {
     const hone_tensor **args = x->args;
     hone_tensor **results = x->results;
     hone_status status = HONE_OK;
@@ -535,6 +599,77 @@ hone_status hone_frame_run(hone_frame *f, const hone_tensor *const *in, void *co
         args += step->node->n_in;
         results += step->node->n_out;
     }
+    return status;
+}
+
+/* Output i of the batch: a tensor in the caller's memory, or in ours at `*at`, which moves on. */
+static hone_tensor whole_output(const hone_frame *f, const instance *x, int i, void *data,
+                                unsigned char **at) {
+    const hone_tensor *t = &x->plan->slots[f->graph->outputs[i]->id];
+    hone_tensor whole = hone_tensor_view(t->dtype, t->rank, t->dims, data ? data : *at);
+    whole.dims[0] *= x->n_slices;
+    *at += data ? 0 : hone_tensor_bytes(&whole);
+    return whole;
+}
+
+static hone_status run_slice(hone_frame *f, instance *x, const hone_tensor *const *in, int64_t k,
+                             hone_error *err) {
+    const hone_graph *g = f->graph;
+    for (int i = 0; i < g->n_inputs; ++i) {
+        hone_tensor *t = &x->slice[i];
+        *t = *in[i];
+        t->dims[0] /= x->n_slices;
+        t->data = (unsigned char *)t->data + (size_t)k * hone_tensor_bytes(t);
+    }
+    bind_inputs(f, x, x->inputs);
+    for (int i = 0; i < g->n_outputs; ++i) {
+        size_t bytes = slice_bytes(x, g->outputs[i]->id);
+        bind_output(f, x, i, (unsigned char *)f->outputs[i].data + (size_t)k * bytes, bytes);
+    }
+    HONE_TRY(run_steps(f, x, err));
+    for (int i = 0; i < g->n_outputs; ++i) {
+        size_t bytes = slice_bytes(x, g->outputs[i]->id);
+        unsigned char *to = (unsigned char *)f->outputs[i].data + (size_t)k * bytes;
+        const void *from = x->slots[g->outputs[i]->id].data;
+        if (from != to && bytes)
+            memcpy(to, from, bytes);
+    }
+    return HONE_OK;
+}
+
+static hone_status run_slices(hone_frame *f, instance *x, const hone_tensor *const *in,
+                              void *const *out_data, const size_t *out_bytes, hone_error *err) {
+    const hone_graph *g = f->graph;
+    unsigned char *at = x->gathered;
+    hone_status status = HONE_OK;
+    for (int i = 0; i < g->n_outputs && status == HONE_OK; ++i) {
+        void *data = out_data ? out_data[i] : NULL;
+        f->outputs[i] = whole_output(f, x, i, data, &at);
+        if (data) /* checks the size */
+            status = copy_output(&f->outputs[i], i, g->outputs[i]->name, data, out_bytes[i],
+                                 &f->outputs[i], err);
+    }
+    for (int64_t k = 0; k < x->n_slices && status == HONE_OK; ++k)
+        status = run_slice(f, x, in, k, err);
+    for (int i = 0; i < g->n_outputs; ++i)
+        bind_output(f, x, i, NULL, slice_bytes(x, g->outputs[i]->id));
+    if (status != HONE_OK)
+        drop_outputs(f);
+    return status;
+}
+
+hone_status hone_frame_run(hone_frame *f, const hone_tensor *const *in, void *const *out_data,
+                           const size_t *out_bytes, hone_error *err) {
+    HONE_TRY(hone_frame_plan(f, in, err));
+    instance *x = f->now;
+    if (x->n_slices > 1)
+        return run_slices(f, x, in, out_data, out_bytes, err);
+    bind_inputs(f, x, in);
+    for (int i = 0; i < f->graph->n_outputs; ++i) {
+        if (out_data && out_data[i])
+            bind_output(f, x, i, out_data[i], out_bytes[i]);
+    }
+    hone_status status = run_steps(f, x, err);
     if (status == HONE_OK)
         status = collect_outputs(f, x, out_data, out_bytes, err);
     /* The caller's buffers are the caller's again. */

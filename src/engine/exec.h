@@ -2,7 +2,8 @@
  *
  * A frame belongs to one session (one thread). Subgraphs of control-flow nodes run in child frames,
  * made on first use. Plans are cached by input types, at most HONE_PLAN_CACHE of them, the least
- * recently used one being dropped. */
+ * recently used one being dropped. A plan may be for a slice of the batch (slices.h): then a run
+ * goes through it once for each slice. */
 #ifndef HONE_ENGINE_EXEC_H
 #define HONE_ENGINE_EXEC_H
 
@@ -23,7 +24,8 @@ typedef struct hone_exec_env {
     hone_plan_options options;
     hone_step_hook hook;
     void *hook_arg;
-    int64_t *budget; /* steps that runs may still take, then they fail; NULL: any number */
+    int64_t *budget;    /* steps that runs may still take, then they fail; NULL: any number */
+    bool is_watched;    /* values inside are looked at: batches are run whole */
 } hone_exec_env;
 
 HONE_NODISCARD hone_status hone_frame_create(const hone_graph *g, const hone_exec_env *env,
@@ -41,7 +43,8 @@ HONE_NODISCARD hone_status hone_frame_run(hone_frame *f, const hone_tensor *cons
                                           hone_error *err);
 /** Output i of the last run. Borrowed: valid until the next run or plan. */
 const hone_tensor *hone_frame_output(const hone_frame *f, int i);
-/** Value `id` (of the graph's values) as the last run left it; kind NONE when dropped. */
+/** Value `id` (of the graph's values) as the last run left it, of the last slice where the batch is
+ * sliced; kind NONE when dropped. */
 const hone_tensor *hone_frame_value(const hone_frame *f, int id);
 /** The plan in use; NULL before the first. */
 const hone_plan *hone_frame_current(const hone_frame *f);

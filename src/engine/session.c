@@ -288,6 +288,7 @@ static void on_step(void *arg, const hone_plan *plan, const hone_step *step, int
 static void update_hook(hone_session *s) {
     s->env.hook = s->profile || s->watch ? on_step : NULL;
     s->env.hook_arg = s;
+    s->env.is_watched = s->watch != NULL;
 }
 
 void hone_session_set_profiler(hone_session *s, hone_profile_fn fn, void *arg) {
