@@ -10,7 +10,7 @@
 /* A constant may grow (ConstantOfShape, Expand, Tile), but not into something that bloats the
  * engine: beyond this many bytes, only nodes that do not enlarge their inputs are folded, and
  * weights, which kernels want constant; these up to a total for one walk over the graph. */
-enum { GROWTH_LIMIT_BYTES = 1 << 16, WEIGHTS_LIMIT_BYTES = 1 << 30 };
+enum { GROWTH_LIMIT_BYTES = 1 << 20, WEIGHTS_LIMIT_BYTES = 1 << 30 };
 
 static bool is_foldable(const hone_node *n) {
     if (!n->op || n->op->flags & (HONE_OP_RANDOM | HONE_OP_CONTROL))
@@ -29,10 +29,10 @@ static bool is_foldable(const hone_node *n) {
     return true;
 }
 
-/* Is the value used, and only as the weight or bias of products? */
+/* Is the value used, and only as the weight or bias of products, or the mask of attention? */
 static bool is_weight(const hone_graph *g, const hone_value *v) {
     static const char *const products[] = {"Conv", "ConvTranspose", "Gemm", "MatMul",
-                                           "LSTM", "GRU",           "RNN"};
+                                           "LSTM", "GRU",           "RNN",  "Attention"};
     int n_uses = 0;
     for (int i = 0; i < g->n_nodes; ++i) {
         const hone_node *n = g->nodes[i];

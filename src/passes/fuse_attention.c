@@ -2,14 +2,17 @@
  *
  * The scale may be on the scores, on Q, on K or on several of them. K is found behind the Transpose
  * that its last two axes need, which may be one with the split into heads. The mask is added, or a
- * very low constant stands in masked places. A Where that clears NaN from rows without a key, as
- * exporters of scaled_dot_product_attention write it, is what Attention does by itself. */
+ * very low constant stands in masked places. Windows that were shifted (Swin) have a second mask,
+ * of the windows, added while the scores are seen as [1, windows, heads, queries, keys]. A Where
+ * that clears NaN from rows without a key, as exporters of scaled_dot_product_attention write it,
+ * is what Attention does by itself. */
 #include <math.h>
 
 #include "passes/rewrite.h"
 
 typedef struct attention {
     hone_value *q, *k, *v, *mask;
+    hone_value *windows;     /* a mask [1, windows, 1 or heads, queries, keys], constant; or NULL */
     const hone_node *where;  /* the Where that puts a constant in masked places */
     const hone_node *turned; /* the Transpose that K is behind */
     double scale;
@@ -97,7 +100,7 @@ static bool match_filled_scores(hone_value *s, attention *a) {
     return is_mask(&mask, &n->in[1]->type);
 }
 
-static bool match_masked_scores(hone_value *s, attention *a) {
+static bool match_added_scores(hone_value *s, attention *a) {
     if (match_scores(s, a))
         return true;
     if (match_filled_scores(s, a))
@@ -110,6 +113,46 @@ static bool match_masked_scores(hone_value *s, attention *a) {
             a->mask = add->in[1 - i];
             return true;
         }
+    }
+    return false;
+}
+
+/* `wide` is `t` with a 1 in front. */
+static bool has_one_in_front(const hone_type *wide, const hone_type *t) {
+    if (wide->kind != HONE_KIND_TENSOR || t->kind != HONE_KIND_TENSOR || t->rank != 4 ||
+        wide->rank != 5 || wide->dims[0] != 1)
+        return false;
+    for (int i = 0; i < 4; ++i) {
+        if (!hone_same_dim(wide->dims[i + 1], t->dims[i]))
+            return false;
+    }
+    return true;
+}
+
+static bool is_windows_mask(const hone_value *v, const hone_type *scores) {
+    hone_type mask = v->type;
+    if (!v->constant || mask.rank != 5 || mask.dims[0] != 1)
+        return false;
+    mask.rank = 4;
+    memmove(mask.dims, mask.dims + 1, 4 * sizeof *mask.dims);
+    return is_mask(&mask, scores);
+}
+
+static bool match_masked_scores(hone_value *s, attention *a) {
+    if (match_added_scores(s, a))
+        return true;
+    hone_node *back = hone_made_by(s, "Reshape");
+    hone_node *add = back && hone_used_once(s) ? hone_made_by(back->in[0], "Add") : NULL;
+    for (int i = 0; add && hone_used_once(back->in[0]) && i < 2; ++i) {
+        hone_node *split = hone_made_by(add->in[i], "Reshape");
+        if (!split || !hone_used_once(add->in[i]) ||
+            !has_one_in_front(&add->in[i]->type, &split->in[0]->type) ||
+            !hone_same_shape(&s->type, &split->in[0]->type) ||
+            !is_windows_mask(add->in[1 - i], &s->type) || !match_added_scores(split->in[0], a) ||
+            a->where)
+            continue;
+        a->windows = add->in[1 - i];
+        return true;
     }
     return false;
 }
@@ -151,7 +194,22 @@ static hone_value *turn_back(hone_rewriter *r, const attention *a) {
     return n ? n->out[0] : NULL;
 }
 
+/* Both masks as one, which is a constant where both are. */
+static hone_value *join_masks(hone_rewriter *r, const attention *a) {
+    hone_value *in[2] = {a->windows,
+                         hone_graph_const_i64(r->g, "dims", a->windows->type.dims + 1, 4)};
+    r->no_memory |= !in[1];
+    hone_node *n = in[1] ? hone_rewrite_insert(r, "Reshape", in, 2) : NULL;
+    if (!n || !a->mask)
+        return n ? n->out[0] : NULL;
+    hone_value *both[2] = {a->mask, n->out[0]};
+    n = hone_rewrite_insert(r, "Add", both, 2);
+    return n ? n->out[0] : NULL;
+}
+
 static hone_value *make_mask(hone_rewriter *r, const attention *a) {
+    if (a->windows)
+        return join_masks(r, a);
     if (!a->where)
         return a->mask;
     hone_value *zero = hone_graph_const_f32(r->g, "zero", 0);

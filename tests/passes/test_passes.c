@@ -286,11 +286,24 @@ static void test_moves(void) {
 /* ---- attention --------------------------------------------------------------------------------
  */
 
-/* mask: 0 none, 1 added, 2 a low constant where a condition does not hold. */
+/* A mask of each window, added to scores that are seen with the windows as an axis of their own. */
+static hone_value *mask_windows(build *b, hone_value *s) {
+    s = add_node(b, "Reshape", s, ints(b, (const int64_t[]){1, 2, 4, 6, 6}, 5), NULL);
+    s = add_node(b, "Add", weights(b, 5, (const int64_t[]){1, 2, 1, 6, 6}), s, NULL);
+    return add_node(b, "Reshape", s, ints(b, (const int64_t[]){2, 4, 6, 6}, 4), NULL);
+}
+
+/* mask: 0 none, 1 added, 2 a low constant where a condition does not hold, 3 one of windows, 4 that
+ * and 1. */
 static void test_attention(int mask, bool on_operands) {
     static const int64_t swap[] = {0, 1, 3, 2};
     build b = begin();
-    hone_value *q = b.x, *k = transpose(&b, b.x, swap, 4);
+    hone_value *x = b.x;
+    if (mask >= 3) { /* two windows */
+        x = add_node(&b, "Concat", x, add_node(&b, "Relu", x, NULL, NULL), NULL);
+        CHECK(hone_attr_set_int(b.g, b.g->nodes[b.g->n_nodes - 1], "axis", 0));
+    }
+    hone_value *q = x, *k = transpose(&b, x, swap, 4);
     if (on_operands) {
         q = add_node(&b, "Mul", q, number(&b, 0.5), NULL);
         k = add_node(&b, "Mul", number(&b, 0.5), k, NULL);
@@ -298,7 +311,7 @@ static void test_attention(int mask, bool on_operands) {
     hone_value *s = add_node(&b, "MatMul", q, k, NULL);
     if (!on_operands)
         s = add_node(&b, "Div", s, number(&b, 2.5), NULL);
-    if (mask == 1)
+    if (mask == 1 || mask == 4)
         s = add_node(&b, "Add", s, weights(&b, 4, (const int64_t[]){1, 1, 6, 6}), NULL);
     if (mask == 2) {
         static bool lower[36];
@@ -308,8 +321,11 @@ static void test_attention(int mask, bool on_operands) {
         *t = hone_tensor_view(HONE_DTYPE_BOOL, 2, (const int64_t[]){6, 6}, lower);
         s = add_node(&b, "Where", hone_graph_constant(b.g, "m", t), s, number(&b, -3.4e38));
     }
+    if (mask >= 3)
+        s = mask_windows(&b, s);
     hone_value *p = add_node(&b, "Softmax", s, NULL, NULL);
-    finish(&b, add_node(&b, "MatMul", p, b.x, NULL), "attention", "Attention");
+    finish(&b, add_node(&b, "MatMul", p, x, NULL), "attention",
+           mask >= 3 ? "Relu Concat Attention" : "Attention");
 }
 
 /* ---- branches ---------------------------------------------------------------------------------
@@ -352,7 +368,7 @@ static void test_made_weights(void) {
     finish(&b, add_node(&b, "Conv", b.x, w, NULL), "made weights", "Conv");
     b = begin();
     hone_value *v =
-        add_node(&b, "ConstantOfShape", ints(&b, (const int64_t[]){128, 4, 6, 8}, 4), NULL, NULL);
+        add_node(&b, "ConstantOfShape", ints(&b, (const int64_t[]){2048, 4, 6, 8}, 4), NULL, NULL);
     finish(&b, add_node(&b, "Max", b.x, v, NULL), "made operand", "ConstantOfShape Max");
 }
 
@@ -377,7 +393,7 @@ int main(void) {
     test_norms();
     test_batchnorm();
     test_moves();
-    for (int mask = 0; mask < 3; ++mask) {
+    for (int mask = 0; mask < 5; ++mask) {
         test_attention(mask, false);
         test_attention(mask, true);
     }
