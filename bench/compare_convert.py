@@ -1,7 +1,7 @@
 """hone convert beside onnx2tf and TensorFlow's converter (Keras models): docs/conversion-comparison.md.
 
     python bench/compare_convert.py MODEL.onnx ... [--keras NAME ...] [--onnx2tf PYTHON] [--tensorflow PYTHON]
-        [-o docs/conversion-comparison.md] [--json FILE]
+        [--kept FOLDER] [--rounds N] [-o docs/conversion-comparison.md] [--json FILE]
 
 For each model: seconds to convert (a process each, start included, without hone's own check), bytes of the
 file, operators in it, the greatest error of LiteRT's outputs against ONNX Runtime's relative to the largest
@@ -9,13 +9,16 @@ output, and LiteRT's latency: all files of a model run in turns, so that a busy 
 ratio is the other converter's time over hone's, median and 10th and 90th percentile of the rounds.
 
 PYTHON is an interpreter that has the other converter; --onnx2tf "" leaves it out. --keras: names of
-keras.applications, random weights, which the TensorFlow interpreter writes as .tflite by
-tf.lite.TFLiteConverter and as .onnx by hone's exporter.
+keras.applications, random weights, statistics of batch norms from data, which the TensorFlow interpreter
+writes as .tflite by tf.lite.TFLiteConverter and as .onnx by hone's exporter. --kept: a folder for what the
+converters wrote and how long they took; what is there is not converted again, so that latencies can be taken
+anew on a quiet machine.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import pathlib
@@ -34,7 +37,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from hone._program import find_program
 
-LIMIT = 240
+LIMIT = 400
 
 ONNX2TF = "import sys, onnx2tf; onnx2tf.convert(input_onnx_file_path=sys.argv[1], \
 output_folder_path=sys.argv[2], non_verbose=True, copy_onnx_input_output_names_to_tflite=True)"
@@ -42,9 +45,14 @@ output_folder_path=sys.argv[2], non_verbose=True, copy_onnx_input_output_names_t
 KERAS = """
 import sys, time, keras, tensorflow as tf
 keras.utils.set_random_seed(0)
-model = getattr(keras.applications, sys.argv[1])(weights=None, input_shape=(96, 96, 3))
+model = getattr(keras.applications, sys.argv[1])(
+    weights=None, classifier_activation=None, input_shape=(96, 96, 3))
+norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+for layer in norms:  # statistics of data, or signals vanish and every output is the same
+    layer.momentum = 0.0
+model(keras.random.uniform((8, 96, 96, 3), 0.0, 255.0, seed=0), training=True)
 import hone
-hone.export_tf(model, sys.argv[2])
+hone.export_tf(model, sys.argv[2], seconds=0, report=False)
 start = time.perf_counter()
 data = tf.lite.TFLiteConverter.from_keras_model(model).convert()
 print("seconds", time.perf_counter() - start)
@@ -81,10 +89,11 @@ def by_onnx2tf(python: str, model: pathlib.Path, folder: pathlib.Path) -> tuple[
     return seconds, folder / "o2t" / "copy_float32.tflite"
 
 
-def keras_model(python: str, name: str, folder: pathlib.Path) -> tuple[pathlib.Path, float, pathlib.Path]:
-    onnx, tflite = folder / f"{name}.onnx", folder / "tf.tflite"
-    _, said = run_process([python, "-c", KERAS, name, str(onnx), str(tflite)])
-    return onnx, float(said.split("seconds")[1].split()[0]), tflite
+def by_tensorflow(python: str, name: str, folder: pathlib.Path) -> tuple[float, pathlib.Path]:
+    """Writes model.onnx too, for the other converters."""
+    tflite = folder / "tf.tflite"
+    _, said = run_process([python, "-c", KERAS, name, str(folder / "model.onnx"), str(tflite)])
+    return float(said.split("seconds")[1].split()[0]), tflite
 
 
 class Run:
@@ -180,6 +189,18 @@ def attempt(function: Any, *arguments: Any) -> Any:
         return str(error)
 
 
+def once(folder: pathlib.Path, converter: str, function: Any, *arguments: Any) -> Any:
+    """As attempt, but of what the folder holds already: seconds and the file, or the failure's message."""
+    record = folder / f"{converter}.json"
+    if not record.exists():
+        result = attempt(function, *arguments, folder)
+        if not isinstance(result, str):
+            result = [result[0], str(result[1].relative_to(folder))]
+        record.write_text(json.dumps(result))
+    result = json.loads(record.read_text())
+    return result if isinstance(result, str) else (result[0], folder / result[1])
+
+
 HEAD = "| model | converter | seconds | MB | operators | transposes | error | LiteRT ms | ratio, p10 to p90 |"
 
 
@@ -218,6 +239,7 @@ def main() -> None:
     parser.add_argument("--keras", nargs="*", default=[])
     parser.add_argument("--onnx2tf", default=sys.executable)
     parser.add_argument("--tensorflow", default=sys.executable)
+    parser.add_argument("--kept", type=pathlib.Path)
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("-o", "--output", type=pathlib.Path, default="docs/conversion-comparison.md")
     parser.add_argument("--json", type=pathlib.Path)
@@ -230,28 +252,29 @@ def main() -> None:
         said = attempt(run_process, [python, "-c", VERSION.format(package)])
         versions[package] = "absent" if isinstance(said, str) else said[1].strip()
     rows: list[dict[str, Any]] = []
-
-    def finish(name: str, model: pathlib.Path, folder: pathlib.Path, more: dict[str, Any]) -> None:
-        made = {"hone": attempt(by_hone, model, folder)}
-        if args.onnx2tf:
-            made["onnx2tf"] = attempt(by_onnx2tf, args.onnx2tf, model, folder)
-        new = compare(name, model, made | more, args.rounds)
-        rows.extend(new)
-        print("\n".join(map(line, new)), flush=True)
-        write(args.output, rows, versions, args.rounds)
-        if args.json:
-            args.json.write_text(json.dumps(rows, indent=1))
-
-    for name in args.keras:
-        with tempfile.TemporaryDirectory() as folder:
-            made = attempt(keras_model, args.tensorflow, name, pathlib.Path(folder))
-            if isinstance(made, str):
-                rows.append({"model": f"keras/{name}", "converter": "tensorflow", "failure": made})
-                continue
-            finish(f"keras/{name}", made[0], pathlib.Path(folder), {"tensorflow": made[1:]})
-    for model in args.models:
-        with tempfile.TemporaryDirectory() as folder:
-            finish(model.stem, model, pathlib.Path(folder), {})
+    with contextlib.ExitStack() as stack:
+        for name in [*(f"keras/{n}" for n in args.keras), *map(str, args.models)]:
+            is_keras = name.startswith("keras/")
+            title = name if is_keras else pathlib.Path(name).stem
+            top = args.kept or pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            folder = top / title.replace("/", "_")
+            folder.mkdir(parents=True, exist_ok=True)
+            model, made = pathlib.Path(name), {}
+            if is_keras:
+                made["tensorflow"] = once(folder, "tensorflow", by_tensorflow, args.tensorflow, title[6:])
+                model = folder / "model.onnx"
+            if args.onnx2tf and model.exists():
+                made["onnx2tf"] = once(folder, "onnx2tf", by_onnx2tf, args.onnx2tf, model)
+            if model.exists():
+                made = {"hone": attempt(by_hone, model, folder)} | made
+                new = compare(title, model, made, args.rounds)
+            else:
+                new = [{"model": title, "converter": c, "failure": f} for c, f in made.items()]
+            rows += new
+            print("\n".join(map(line, new)), flush=True)
+            write(args.output, rows, versions, args.rounds)
+            if args.json:
+                args.json.write_text(json.dumps(rows, indent=1))
 
 
 if __name__ == "__main__":

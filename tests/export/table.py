@@ -22,6 +22,7 @@ import numpy as np
 
 from hone.export import Export
 from hone.export.inputs import InputSpec, make_value, parse_dynamic
+from hone.export.report import cell
 from hone.export.result import ExportError
 
 
@@ -121,12 +122,12 @@ def _dims(cases: list[str]) -> str:
 
 def _line(row: dict[str, Any]) -> str:
     if "failed" in row:
-        return f"| {row['name']} | {row['kind']} | not exported: {row['failed']} | | | | |"
+        return f"| {row['name']} | {row['kind']} | not exported: {cell(row['failed'])} | | | | |"
     verdict = f"equal ({row['comparisons']})" if not row["problems"] else row["problems"][0]
     nodes = f"{row['nodes'][0]} to {row['nodes'][1]}"
     cells = [row["name"], row["kind"], row["exporter"], _dims(row["cases"]), verdict]
     cells += [f"{row['greatest']:.0e}", nodes]
-    return f"| {' | '.join(cells)} |"
+    return f"| {' | '.join(map(cell, cells))} |"
 
 
 _HEAD = """# Exported models

@@ -12,4 +12,4 @@ export HONE_LIBRARY="$PWD/$build/libhone.so" PYTHONPATH="$PWD/python"
 "$python" -W ignore tests/models/export_models.py "$build/models" "$@"
 "$python" -W ignore tests/models/compare_ort.py "$build/models"
 "$python" -W ignore tests/models/compare_ort.py "$build/models" --precision bf16
-"$python" -W ignore -m pytest -q -p no:cacheprovider tests/export/test_failures.py
+"$python" -W ignore -m pytest -q -p no:cacheprovider tests/export

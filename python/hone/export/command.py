@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
-import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -14,6 +12,7 @@ import numpy as np
 from . import report
 from .inputs import make_value, parse_dynamic, parse_input
 from .result import Export, ExportError
+from .users import ModelError, make_module
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -51,18 +50,6 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _load(text: str) -> Any:
-    """The model that MODULE:FACTORY makes; modules in the current folder are found."""
-    module, colon, name = text.partition(":")
-    if not colon or not name:
-        raise ValueError(f"'{text}' is not MODULE:FACTORY")
-    sys.path.insert(0, os.getcwd())
-    made = getattr(importlib.import_module(module), name)
-    import torch
-
-    return made if isinstance(made, torch.nn.Module) else made()
-
-
 def _options(args: argparse.Namespace) -> dict[str, Any]:
     return {
         "dynamic": parse_dynamic(args.dynamic),
@@ -84,7 +71,7 @@ def _torch(args: argparse.Namespace) -> Export:
     rng = np.random.default_rng(0)
     values = [torch.from_numpy(make_value(spec, rng)) for spec in specs]
     names = [spec.name for spec in specs]
-    model = _load(args.factory)
+    model = make_module(args.factory)
     return export_torch(model, values, args.output, input_names=names, **_options(args))
 
 
@@ -119,7 +106,10 @@ def main(arguments: Sequence[str]) -> int:
     except ImportError as error:
         print(f"hone: export needs a package that is missing: {error}", file=sys.stderr)
         return 1
-    except (ValueError, AttributeError, OSError) as error:
+    except ModelError as error:
+        print(f"hone: {error}", file=sys.stderr)
+        return 1
+    except (ValueError, OSError) as error:
         print(f"hone: {error}", file=sys.stderr)
         return 2
     print(f"{result.path}:")

@@ -118,7 +118,8 @@ _UNKNOWN = Cause(
 )
 
 _ON_VALUES = ("data-dependent-control-flow", "value-as-python-number")
-_NOT_USERS = re.compile(r"site-packages|dist-packages|lib/python3|<frozen|<string>|hone/export")
+#: files that are not the user's code
+NOT_USERS = re.compile(r"site-packages|dist-packages|lib/python3|<frozen|<string>|hone/export")
 _FRAME = re.compile(r'File "([^"]+)", line (\d+), in (\w+)\n(?:\s*(?!File)(\S.*))?')
 _CODE = re.compile(r"# File: (\S+?):(\d+) in (\w+), code: (.*)")
 _TRACER = re.compile(r"(\S+\.py):(\d+): TracerWarning")
@@ -129,7 +130,7 @@ def find_line(text: str) -> str:
     """The innermost line of the user's own code that a message shows."""
     frames = [m.groups() for m in _FRAME.finditer(text)]
     frames += [m.groups() for m in _CODE.finditer(text)]
-    own = [f for f in frames if not _NOT_USERS.search(f[0])]
+    own = [f for f in frames if not NOT_USERS.search(f[0])]
     forward = [f for f in own if f[2] == "forward"]
     chosen = (forward or own)[-1:]
     for f in chosen:

@@ -11,6 +11,7 @@ import numpy as np
 
 from .inputs import Dim, Dynamic
 from .result import Export
+from .users import running
 
 _TEXT = ("input_ids", "attention_mask", "token_type_ids")
 
@@ -96,15 +97,17 @@ def export_hf(
     if not (place / "config.json").is_file():
         raise ValueError(f"'{place}' has no config.json; a folder of save_pretrained is needed")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    config = transformers.AutoConfig.from_pretrained(place, local_files_only=True)
+    with running(f"'{place}/config.json' cannot be read"):
+        config = transformers.AutoConfig.from_pretrained(place, local_files_only=True)
     names = config.architectures or []
     kind = getattr(transformers, names[0], None) if names else transformers.AutoModel
     if kind is None:
         raise ValueError(f"transformers has no '{names[0]}', which config.json names")
-    if random_weights:
-        torch.manual_seed(0)
-        make: Any = getattr(kind, "_from_config", None) or kind.from_config
-        model = make(config, attn_implementation="eager")
-    else:
-        model = kind.from_pretrained(place, local_files_only=True, attn_implementation="eager")
+    with running(f"no {names[0] if names else 'model'} can be made of '{place}'"):
+        if random_weights:
+            torch.manual_seed(0)
+            make: Any = getattr(kind, "_from_config", None) or kind.from_config
+            model = make(config, attn_implementation="eager")
+        else:
+            model = kind.from_pretrained(place, local_files_only=True, attn_implementation="eager")
     return export_model(model, path, **options)

@@ -67,14 +67,22 @@ def compare(got: Array, want: Array) -> tuple[float, str]:
     return share, f"{n_off} of {off.size} values differ" if n_off else ""
 
 
-def ort_runner(model: str | os.PathLike[str] | bytes) -> Runner:
+def differs(run: Callable[[], Sequence[Array]], want: Sequence[Array]) -> bool:
+    """Whether a run fails or gives anything else than wanted."""
+    try:
+        got = run()
+    except Exception:  # whatever a runtime raises
+        return True
+    return len(got) != len(want) or any(compare(a, b)[1] for a, b in zip(got, want))
+
+
+def ort_runner(model: str | os.PathLike[str]) -> Runner:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = 1
-    content = model if isinstance(model, bytes) else os.fspath(model)
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(os.fspath(model), options, providers=["CPUExecutionProvider"])
     known = {i.name for i in session.get_inputs()}
 
     def run(feeds: Feeds) -> list[Array]:
@@ -83,7 +91,7 @@ def ort_runner(model: str | os.PathLike[str] | bytes) -> Runner:
     return run
 
 
-def hone_runner(model: str | os.PathLike[str] | bytes) -> Runner:
+def hone_runner(model: str | os.PathLike[str]) -> Runner:
     from ..session import InferenceSession
 
     session = InferenceSession(model, threads=1)
@@ -120,7 +128,7 @@ def _judge(
 
 def prove(
     source: Runner,
-    model: str | os.PathLike[str] | bytes,
+    model: str | os.PathLike[str],
     cases: Sequence[tuple[str, Feeds]],
     outputs: Sequence[str],
 ) -> Proof:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import html
 import importlib.util
 import pathlib
+import shlex
 
+from .files import size
 from .result import Export
 
 _STYLE = (
@@ -13,6 +15,9 @@ _STYLE = (
     "table{border-collapse:collapse}td,th{border:1px solid #ccc;padding:.2em .6em;text-align:left}"
     ".bad{color:#b00020;font-weight:bold}"
 )
+
+#: where Netron serves a model unless told otherwise
+NETRON = "http://localhost:8080"
 
 Table = tuple[list[str], list[list[str]]]
 
@@ -44,7 +49,7 @@ def measure_table(result: Export) -> Table:
 def facts(result: Export) -> list[str]:
     lines = [
         f"source: {result.source}, exporter: {result.exporter}",
-        f"size: {result.path.stat().st_size / 1e6:.2f} MB;"
+        f"size: {size(result.path) / 1e6:.2f} MB;"
         f" nodes: {result.n_nodes[0]} exported, {result.n_nodes[1]} after hone's passes",
     ]
     if result.proof is not None:
@@ -65,7 +70,12 @@ def _netron(path: pathlib.Path) -> str:
     """How to open the model in Netron, or "" where that is not installed."""
     if importlib.util.find_spec("netron") is None:
         return ""
-    return f"python -m netron {path.name}"
+    return f"python -m netron --browse {shlex.quote(path.name)}"
+
+
+def cell(text: str) -> str:
+    """Text as a cell of a Markdown table."""
+    return " ".join(text.replace("|", "\\|").split())
 
 
 def markdown(result: Export) -> str:
@@ -77,21 +87,21 @@ def markdown(result: Export) -> str:
         if not rows:
             continue
         parts += [f"## {title}\n", f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
-        parts += [f"| {' | '.join(row)} |" for row in rows]
+        parts += [f"| {' | '.join(map(cell, row))} |" for row in rows]
         parts.append("")
     if result.diagnoses:
         parts += ["## Diagnoses\n", "```", *(d.text() for d in result.diagnoses), "```", ""]
     if _netron(result.path):
-        parts += [f"Look at the graph: `{_netron(result.path)}`", ""]
+        command = _netron(result.path)
+        parts += [f"Look at the graph: `{command}`, then [open Netron]({NETRON}).", ""]
     return "\n".join(parts)
 
 
 def _html_table(table: Table) -> str:
     head, rows = table
-    cell = html.escape
-    lines = ["<table><tr>" + "".join(f"<th>{cell(h)}</th>" for h in head) + "</tr>"]
+    lines = ["<table><tr>" + "".join(f"<th>{html.escape(h)}</th>" for h in head) + "</tr>"]
     for row in rows:
-        lines.append("<tr>" + "".join(f"<td>{cell(c)}</td>" for c in row) + "</tr>")
+        lines.append("<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in row) + "</tr>")
     return "\n".join([*lines, "</table>"])
 
 
@@ -113,7 +123,7 @@ def page(result: Export) -> str:
         command = html.escape(_netron(result.path))
         parts.append(
             f"<p>Look at the graph: <code>{command}</code>, then"
-            ' <a href="http://localhost:8080">open Netron</a>.</p>'
+            f' <a href="{NETRON}">open Netron</a>.</p>'
         )
     return "\n".join(parts) + "\n"
 

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 
 from . import explain
+from .files import staging
 from .finish import finish
 from .inputs import Array, Dim, Dynamic, Feeds, InputSpec, make_value, to_dynamic
 from .proof import Runner
 from .result import Export, ExportError
 from .source import Settings, Source
+from .users import running
 
 OPSET = 18
 _DEFAULT_SIZE = {0: 2}  #: sizes for unknown dims, by axis
@@ -60,10 +62,12 @@ def _open(source: Any) -> Any:
         return source
     place = pathlib.Path(source)
     if place.is_dir():
-        return tf.saved_model.load(str(place))
+        with running(f"'{place}' cannot be loaded as a SavedModel"):
+            return tf.saved_model.load(str(place))
     if not place.is_file():
         raise ValueError(f"'{place}' is neither a Keras file nor a SavedModel folder")
-    return tf.keras.models.load_model(place, compile=False)
+    with running(f"'{place}' cannot be loaded as a Keras file"):
+        return tf.keras.models.load_model(place, compile=False)
 
 
 def _specs(
@@ -108,7 +112,7 @@ def _rename(path: pathlib.Path, names: Sequence[str], dims: Dynamic) -> list[str
     """Give inputs and dynamic dims the names of the source. Returns the outputs' names."""
     import onnx
 
-    model = onnx.load(path)
+    model = onnx.load(path, load_external_data=False)  # which stays as it is
     renamed = {value.name: name for value, name in zip(model.graph.input, names)}
     for node in model.graph.node:
         node.input[:] = [renamed.get(n, n) for n in node.input]
@@ -118,6 +122,17 @@ def _rename(path: pathlib.Path, names: Sequence[str], dims: Dynamic) -> list[str
             value.type.tensor_type.shape.dim[axis].dim_param = dim.name
     onnx.save(model, path)
     return [value.name for value in model.graph.output]
+
+
+def _move_channels(feeds: Feeds, dims: Dynamic, first: Sequence[str]) -> Dynamic:
+    """Move the channels of these feeds from last to first. Returns the dims where they are then."""
+    moved_dims = dict(dims)
+    for name in first:
+        feeds[name] = np.ascontiguousarray(np.moveaxis(feeds[name], -1, 1))
+        rank = feeds[name].ndim
+        moved = {0: 0, rank - 1: 1, **{i: i + 1 for i in range(1, rank - 1)}}
+        moved_dims[name] = {moved[a]: d for a, d in dims.get(name, {}).items()}
+    return moved_dims
 
 
 def _runner(function: Any, first: Sequence[str]) -> Runner:
@@ -166,17 +181,14 @@ def export_tf(
     dims = {**unknown, **to_dynamic(dynamic)}
     rng = np.random.default_rng(0)
     feeds = {s.name: make_value(s, rng) for s in specs}
-    _runner(function, ())(feeds)  # Keras exports only what has run
-    _try_exporters(model, function, first, wanted, result)
-    for name in first:
-        feeds[name] = np.ascontiguousarray(np.moveaxis(feeds[name], -1, 1))
-        rank = feeds[name].ndim
-        moved = {0: 0, rank - 1: 1, **{i: i + 1 for i in range(1, rank - 1)}}
-        dims[name] = {moved[a]: d for a, d in dims.get(name, {}).items()}
-    outputs = _rename(target, names, dims)
-    finish(
-        result, Source(_runner(function, first), feeds, dims, outputs), Settings(optimize, seconds)
-    )
+    with running("the model does not run on the example inputs"):
+        _runner(function, ())(feeds)  # Keras exports only what has run
+    with staging(target) as staged:
+        _try_exporters(model, function, first, wanted, staged, result)
+        dims = _move_channels(feeds, dims, first)
+        outputs = _rename(staged, names, dims)
+        seen = Source(_runner(function, first), feeds, dims, outputs)
+        finish(result, staged, seen, Settings(optimize, seconds))
     if report:
         from .report import write
 
@@ -189,13 +201,14 @@ def _try_exporters(
     function: Any,
     first: list[str],
     wanted: Sequence[str],
+    path: pathlib.Path,
     result: Export,
 ) -> None:
     import traceback
 
     for name in wanted:
         try:
-            EXPORTERS[name](model, function, result.path, first)
+            EXPORTERS[name](model, function, path, first)
         except Exception as error:  # exporters raise nearly everything
             text = "".join(traceback.format_exception(error))
             diagnosis = explain.diagnose(text, name)

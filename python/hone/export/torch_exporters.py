@@ -46,7 +46,7 @@ def _rename_dims(path: pathlib.Path, dynamic: Dynamic) -> None:
     """Give the exporter's symbols (s77) the names that were asked for, everywhere."""
     import onnx
 
-    model = onnx.load(path)
+    model = onnx.load(path, load_external_data=False)  # which stays as it is
     names: dict[str, str] = {}
     for value in model.graph.input:
         for axis, dim in dynamic.get(value.name, {}).items():

@@ -8,10 +8,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from . import explain
+from .files import place, staging
 from .finish import finish
 from .inputs import Dim, Dynamic, Feeds, check_dynamic, grow_ones, make_cases, to_dynamic
 from .result import Export, ExportError
 from .source import Settings, Source
+from .users import running
 
 if TYPE_CHECKING:
     import torch
@@ -33,21 +35,25 @@ def _examples(args: Any, names: Sequence[str] | None) -> tuple[Feeds, bool]:
 
 
 def _try_exporters(
-    model: nn.Module, source: Source, exporters: Sequence[str], result: Export
+    model: nn.Module,
+    source: Source,
+    exporters: Sequence[str],
+    path: pathlib.Path,
+    result: Export,
 ) -> None:
-    """Export by the first that can; note what the others, and that one, say."""
+    """Export to path by the first that can; note what the others, and that one, say."""
     from .torch_exporters import EXPORTERS, describe
 
     for name in exporters:
         try:
-            said = EXPORTERS[name](model, result.path, source)
+            said = EXPORTERS[name](model, path, source)
         except Exception as error:  # exporters raise nearly everything
             diagnosis = explain.diagnose(describe(error), name)
             result.diagnoses.append(diagnosis)
             result.remarks.append(f"the exporter {name} failed: {diagnosis.what}")
             continue
         result.exporter = name
-        _remark_on(said, source.dynamic, result)
+        _remark_on(said, path, source.dynamic, result)
         return
     text = "\n".join(d.text() for d in result.diagnoses)
     raise ExportError(f"no exporter could export the model\n{text}", result.diagnoses)
@@ -67,8 +73,8 @@ def _frozen_dims(path: pathlib.Path, dynamic: Dynamic) -> list[str]:
     return frozen
 
 
-def _remark_on(said: str, dynamic: Dynamic, result: Export) -> None:
-    for frozen in _frozen_dims(result.path, dynamic):
+def _remark_on(said: str, path: pathlib.Path, dynamic: Dynamic, result: Export) -> None:
+    for frozen in _frozen_dims(path, dynamic):
         result.remarks.append(f"the exporter fixed a dim: {frozen}")
     seen: set[str] = set()
     for line in said.splitlines():
@@ -107,6 +113,7 @@ def export_torch(
 
     Raises:
         ExportError: no exporter could do it; ``diagnoses`` has the causes.
+        ModelError: the model itself fails on the example inputs.
     """
     import torch
 
@@ -121,15 +128,15 @@ def export_torch(
     model = Adapter(module, list(feeds) if by_name else None)
     model.eval()
     tensors: list[torch.Tensor] = [torch.from_numpy(v.copy()) for v in feeds.values()]
-    with torch.no_grad():
+    with torch.no_grad(), running("the model does not run on the example inputs"):
         raw = module(**dict(zip(feeds, tensors))) if by_name else module(*tensors)
     outputs = [name for name, _ in flatten(raw)]
     result = Export(pathlib.Path(path), f"PyTorch {torch.__version__}", "")
     result.remarks += [f"{d} was 1 in the example, which exporters fix: 2 was used" for d in grown]
     source = Source(runner(model), feeds, dims, outputs, tracer(model))
     settings = Settings(optimize, seconds)
-    _try_exporters(model, source, list(EXPORTERS) if exporter == "auto" else [exporter], result)
-    finish(result, source, settings)
+    wanted = list(EXPORTERS) if exporter == "auto" else [exporter]
+    _export(model, source, wanted, settings, result)
     if exporter == "auto" and result.exporter == "dynamo":
         _fall_back(result, model, source, settings)
     _blame_sizes(result, source)
@@ -161,26 +168,34 @@ def _blame_sizes(result: Export, source: Source) -> None:
         result.diagnoses.append(diagnosis)
 
 
+def _export(
+    model: nn.Module, source: Source, exporters: Sequence[str], settings: Settings, result: Export
+) -> None:
+    """Write result.path, optimised and proved."""
+    with staging(result.path) as staged:
+        _try_exporters(model, source, exporters, staged, result)
+        finish(result, staged, source, settings)
+
+
 def _fall_back(result: Export, model: nn.Module, source: Source, settings: Settings) -> None:
     """Try the older exporter where ONNX Runtime itself refuses or differs on the newer one's."""
     assert result.proof is not None
     bad = [row for row in result.proof.problems if row.runtime == "onnxruntime"]
     if not bad:
         return
-    other = Export(result.path.with_suffix(".older.onnx"), result.source, "")
-    try:
-        _try_exporters(model, source, ["torchscript"], other)
-        finish(other, source, settings)
-    except ExportError:
-        return
-    assert other.proof is not None
-    if len(other.proof.problems) < len(result.proof.problems):
-        other.remarks.append(
-            f"dynamo's model was not equal ({bad[0].runtime}, {bad[0].case}: {bad[0].problem})"
-        )
-        other.remarks += result.remarks
-        other.path.replace(result.path)
-        other.path = result.path
-        vars(result).update(vars(other))
-    else:
-        other.path.unlink()
+    with staging(result.path) as path:
+        other = Export(path, result.source, "")
+        try:
+            _export(model, source, ["torchscript"], settings, other)
+        except ExportError:
+            return
+        assert other.proof is not None
+        if len(other.proof.problems) >= len(result.proof.problems):
+            return
+        place(path, result.path)
+    other.path = result.path
+    other.remarks.append(
+        f"dynamo's model was not equal ({bad[0].runtime}, {bad[0].case}: {bad[0].problem})"
+    )
+    other.remarks += result.remarks
+    vars(result).update(vars(other))
