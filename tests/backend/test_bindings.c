@@ -30,8 +30,8 @@ static void norm_between(int64_t groups, int64_t each, int64_t h, int64_t w) {
     if (each > 1)
         gt_set(&b, "num_groups", groups);
     y = gt_node(&b, "Conv", 2, y, gt_weight(&b, GT_DIMS(2, n, 1, 1)));
-    gt_finish(&b, "norm between", 2e-4,
-              "Conv:conv_f32 GroupNorm:group_norm_f32 Conv:conv_f32*", 1, y);
+    gt_finish(&b, "norm between", 2e-4, "Conv:conv_f32 GroupNorm:group_norm_f32 Conv:conv_f32*", 1,
+              y);
 }
 
 /* The middle of three axes; long columns are summed up in parts. */
@@ -80,6 +80,21 @@ static void cast(int64_t n, hone_dtype d) {
     gt_finish(&b, "cast", 0, "Cast:convert Cast:convert", 2, y, z);
 }
 
+/* Three inputs of 2, 0 and 5 along the axis. */
+static void concat(hone_dtype d, int axis, int64_t h, int64_t w) {
+    gt b = gt_begin();
+    static const int64_t sizes[] = {2, 0, 5};
+    hone_value *in[3];
+    for (int i = 0; i < 3; ++i) {
+        int64_t dims[] = {3, h, w};
+        dims[axis] = sizes[i];
+        in[i] = gt_input(&b, d, 3, dims);
+    }
+    hone_value *y = gt_node(&b, "Concat", 3, in[0], in[1], in[2]);
+    gt_set(&b, "axis", axis - 3);
+    gt_finish(&b, "concat", 0, "Concat:concat", 1, y);
+}
+
 int main(void) {
     upsample(1, 5, 7, 20, true);
     upsample(2, 41, 33, 32, true);
@@ -106,6 +121,11 @@ int main(void) {
         topk(2, 33, k, 0);
     }
     topk(1, 1, 1, 1);
+    for (int axis = 0; axis < 3; ++axis) {
+        concat(HONE_DTYPE_F32, axis, 7, 3);
+        concat(HONE_DTYPE_I64, axis, 200, 300); /* several tasks */
+        concat(HONE_DTYPE_BOOL, axis, 5, 4);
+    }
     for (int64_t n = 1; n < 40; n += 6) {
         cast(n, HONE_DTYPE_F16);
         cast(n, HONE_DTYPE_BF16);
