@@ -111,7 +111,8 @@ static hone_status get_tensor(loader *l, const hone_tensor **out) {
     return HONE_OK;
 }
 
-static hone_status get_type(loader *l, hone_type *t) {
+/* A dim that is no number: unknown, or a symbol of the graph's table. */
+static hone_status get_type(loader *l, const hone_graph *g, hone_type *t) {
     int64_t kind, optional, dtype, rank, has_elem;
     HONE_TRY(get_in(l, 0, HONE_KIND_MAP, &kind));
     HONE_TRY(get_in(l, 0, 1, &optional));
@@ -122,7 +123,7 @@ static hone_status get_type(loader *l, hone_type *t) {
                      .dtype = (hone_dtype)dtype,
                      .rank = (int)rank};
     for (int64_t i = 0; i < rank; ++i)
-        HONE_TRY(get_i64(l, &t->dims[i]));
+        HONE_TRY(get_in(l, -1 - (int64_t)g->symbols->n, INT64_MAX, &t->dims[i]));
     HONE_TRY(get_in(l, 0, 1, &has_elem));
     if (!has_elem)
         return HONE_OK;
@@ -131,7 +132,7 @@ static hone_status get_type(loader *l, hone_type *t) {
     hone_type *elem = HONE_NEW(l->arena, hone_type);
     if (!elem)
         return no_memory(l);
-    HONE_TRY(get_type(l, elem));
+    HONE_TRY(get_type(l, g, elem));
     --l->depth;
     t->elem = elem;
     return HONE_OK;
@@ -149,16 +150,11 @@ static hone_status get_value(loader *l, hone_graph *g) {
     hone_value *v = hone_graph_value(g, name);
     if (!v)
         return no_memory(l);
-    HONE_TRY(get_type(l, &v->type));
+    HONE_TRY(get_type(l, g, &v->type));
     HONE_TRY(get_in(l, 0, 3, &flags));
     HONE_TRY(get_in(l, 0, INT32_MAX, &next));
     v->next = (int)next;
     HONE_TRY(get_in(l, -1, g->parent ? g->parent->n_values - 1 : -1, &outer));
-    for (int d = 0; d < v->type.rank; ++d) {
-        if (hone_dim_is_symbol(v->type.dims[d]) &&
-            hone_dim_symbol(v->type.dims[d]) >= g->symbols->n)
-            return bad(l, "a dim has an unknown symbol");
-    }
     v->outer = outer >= 0 ? g->parent->values[outer] : NULL;
     if (flags & 1)
         HONE_TRY(get_tensor(l, &v->constant));
@@ -214,7 +210,7 @@ static hone_status get_attr_item(loader *l, hone_graph *g, hone_attr *a, int i, 
     case HONE_ATTR_TYPE:
         type = HONE_NEW(l->arena, hone_type);
         a->type = type;
-        return type ? get_type(l, type) : no_memory(l);
+        return type ? get_type(l, g, type) : no_memory(l);
     }
     return bad(l, "an attribute has an unknown kind");
 }

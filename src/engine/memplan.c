@@ -101,6 +101,26 @@ hone_status hone_memplan(hone_mem_block *blocks, int n, hone_arena *scratch, siz
     return *total == SIZE_MAX ? HONE_E_NOMEM : HONE_OK;
 }
 
+/* Comparisons of a check, for each block: a search of one's own costs about as much. */
+enum { CHECKS_EACH = 256 };
+
+/* No two that live at the same time overlap, and they fill the arena. Blocks come by rising first
+ * step, as the planner lists them. */
+static bool is_placement(const hone_mem_layout *layout) {
+    const hone_mem_block *b = layout->blocks;
+    int64_t budget = (int64_t)CHECKS_EACH * layout->n;
+    size_t total = 0;
+    for (int i = 0; i < layout->n; ++i) {
+        size_t end = b[i].offset + b[i].bytes;
+        total = end > total ? end : total;
+        for (int k = i + 1; k < layout->n && b[k].first <= b[i].last; ++k) {
+            if (--budget < 0 || (b[k].offset < end && b[i].offset < b[k].offset + b[k].bytes))
+                return false;
+        }
+    }
+    return total == layout->total_bytes;
+}
+
 bool hone_memplan_reuse(const hone_mem_layout *layout, hone_mem_block *blocks, int n,
                         size_t *total) {
     if (layout->n != n)
@@ -110,6 +130,8 @@ bool hone_memplan_reuse(const hone_mem_layout *layout, hone_mem_block *blocks, i
         if (b->bytes != blocks[i].bytes || b->first != blocks[i].first || b->last != blocks[i].last)
             return false;
     }
+    if (!is_placement(layout))
+        return false;
     for (int i = 0; i < n; ++i)
         blocks[i].offset = layout->blocks[i].offset;
     *total = layout->total_bytes;

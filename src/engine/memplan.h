@@ -26,8 +26,8 @@ typedef struct hone_mem_layout {
  * `scratch` and may be reset afterwards. */
 HONE_NODISCARD hone_status hone_memplan(hone_mem_block *blocks, int n, hone_arena *scratch,
                                         size_t *total);
-/** Takes the offsets from `layout` if it places just these sizes and lifetimes; else false, and
- * the blocks are as they were. */
+/** Takes the offsets from `layout` if it places just these sizes and lifetimes, apart from each
+ * other; else false, and the blocks are as they were. */
 bool hone_memplan_reuse(const hone_mem_layout *layout, hone_mem_block *blocks, int n,
                         size_t *total);
 /** Every block lies inside the arena and is aligned; what a layout from a file must hold to be

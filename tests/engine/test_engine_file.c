@@ -4,7 +4,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/inflate.h"
 #include "check.h"
+#include "engine/format.h"
 #include "engine/internal.h"
 
 /* y = Relu(x * w + b) with a dynamic first dim, made by hand. */
@@ -78,6 +80,29 @@ static void test_damage(const char *path) {
     free(bytes);
 }
 
+/* A dim far below all symbols, whose number an int cannot hold. */
+static void test_symbol(const char *path) {
+    const int64_t symbol = HONE_DIM_SYMBOL(0), beyond = symbol - (int64_t)UINT32_MAX;
+    size_t n;
+    unsigned char *bytes = read_file(path, &n);
+    hone_engine_header h;
+    memcpy(&h, bytes, sizeof h);
+    int n_found = 0;
+    for (size_t i = 0; i + sizeof symbol <= h.graph_bytes; ++i) {
+        unsigned char *at = bytes + h.graph_offset + i;
+        if (memcmp(at, &symbol, sizeof symbol) == 0) {
+            memcpy(at, &beyond, sizeof beyond);
+            ++n_found;
+        }
+    }
+    h.graph_crc = hone_crc32(0, bytes + h.graph_offset, (size_t)h.graph_bytes);
+    memcpy(bytes, &h, sizeof h);
+    hone_engine *e = NULL;
+    hone_error err = {0};
+    CHECK(n_found > 0 && hone_engine_parse(bytes, n, &e, &err) == HONE_E_FORMAT && !e);
+    free(bytes);
+}
+
 int main(void) {
     hone_error err = {0};
     hone_model model = {.graph = make_graph()};
@@ -101,6 +126,7 @@ int main(void) {
         CHECK(memcmp(want, got, (size_t)rows * 3 * sizeof *want) == 0);
     }
     test_damage(a);
+    test_symbol(a);
     hone_engine_destroy(loaded);
     hone_engine_destroy(built);
     hone_graph_destroy(model.graph);

@@ -1,5 +1,8 @@
 /* Placements of random buffers: nothing that lives at the same time overlaps, the arena is no
  * larger than what is needed by much, and a placement is taken over only for the same buffers. */
+#include <stdlib.h>
+#include <string.h>
+
 #include "check.h"
 #include "engine/memplan.h"
 
@@ -45,9 +48,14 @@ static void check_apart(const hone_mem_block *blocks, int n) {
     }
 }
 
+static int by_first(const void *a, const void *b) {
+    return ((const hone_mem_block *)a)->first - ((const hone_mem_block *)b)->first;
+}
+
 static void check_one(hone_arena *arena) {
     hone_mem_block blocks[MAX_BLOCKS], again[MAX_BLOCKS];
     int n = make_blocks(blocks);
+    qsort(blocks, (size_t)n, sizeof *blocks, by_first); /* as the planner lists them */
     for (int i = 0; i < n; ++i)
         again[i] = blocks[i];
     size_t total, least = lower_bound(blocks, n), reused;
@@ -69,8 +77,26 @@ static void check_one(hone_arena *arena) {
     CHECK(!hone_mem_layout_is_safe(&layout));
 }
 
+/* Layouts from damaged files: what lives together must lie apart, in an arena of its size. */
+static void check_damaged(void) {
+    hone_mem_block at[] = {{64, 0, 1, 0}, {64, 1, 2, 64}, {64, 2, 3, 0}}, blocks[3];
+    hone_mem_layout layout = {.blocks = at, .n = 3, .total_bytes = 128};
+    size_t total;
+    memcpy(blocks, at, sizeof at);
+    CHECK(hone_memplan_reuse(&layout, blocks, 3, &total) && total == 128);
+    layout.total_bytes = 1 << 30;
+    CHECK(!hone_memplan_reuse(&layout, blocks, 3, &total));
+    layout.total_bytes = 128;
+    at[1].offset = 0;
+    at[2].offset = 64;
+    CHECK(!hone_memplan_reuse(&layout, blocks, 3, &total));
+    layout.n = 0;
+    CHECK(!hone_memplan_reuse(&layout, blocks, 0, &total));
+}
+
 int main(void) {
     hone_arena arena;
+    check_damaged();
     hone_arena_init(&arena, 0);
     for (int i = 0; i < 500; ++i) {
         check_one(&arena);
