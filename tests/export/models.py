@@ -135,6 +135,9 @@ TORCH: dict[str, Model] = {
     ),
     "unet": Model("segmentation", _zoo("UNet"), (2, 3, 64, 96), _SIZES),
     "detector with NMS": Model("detection with NMS", _zoo("Detector"), (1, 3, 128, 128), ""),
+    "detector with NMS, batches": Model(
+        "detection with NMS", _zoo("BatchDetector"), (2, 3, 128, 128)
+    ),
     "bilstm": Model("recurrent", _zoo("BiLstm"), (2, 20), "input:0=batch,input:1=length", "int64"),
     "wave_stack": Model(
         "speech", _zoo("WaveStack"), (2, 1, 4000), "input:0=batch,input:2=samples%1000"

@@ -13,6 +13,7 @@ import dataclasses
 import gc
 import json
 import pathlib
+import subprocess
 import time
 import traceback
 from typing import Any
@@ -80,9 +81,20 @@ def _keras(model: models.Model, path: pathlib.Path) -> Export:
     return export_tf(made, path, seconds=0.3)
 
 
+def _file_name(name: str) -> str:
+    return name.replace("/", "_").replace(" ", "_")
+
+
+def _build() -> str:
+    """The commit that is checked out."""
+    here = pathlib.Path(__file__).parent
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True, check=True, cwd=here).stdout.strip()
+
+
 def _row(name: str, model: models.Model, folder: pathlib.Path) -> dict[str, Any]:
-    path = folder / (name.replace("/", "_").replace(" ", "_") + ".onnx")
-    row: dict[str, Any] = {"name": name, "kind": model.kind}
+    path = folder / f"{_file_name(name)}.onnx"
+    row: dict[str, Any] = {"name": name, "kind": model.kind, "build": _build()}
     begin = time.perf_counter()
     try:
         is_keras = name in models.KERAS
@@ -122,11 +134,11 @@ def _dims(cases: list[str]) -> str:
 
 def _line(row: dict[str, Any]) -> str:
     if "failed" in row:
-        return f"| {row['name']} | {row['kind']} | not exported: {cell(row['failed'])} | | | | |"
+        return f"| {row['name']} | {row['kind']} | not exported: {cell(row['failed'])} | | | | | {row['build']} |"
     verdict = f"equal ({row['comparisons']})" if not row["problems"] else row["problems"][0]
     nodes = f"{row['nodes'][0]} to {row['nodes'][1]}"
     cells = [row["name"], row["kind"], row["exporter"], _dims(row["cases"]), verdict]
-    cells += [f"{row['greatest']:.0e}", nodes]
+    cells += [f"{row['greatest']:.0e}", nodes, row["build"]]
     return f"| {' | '.join(map(cell, cells))} |"
 
 
@@ -135,13 +147,14 @@ _HEAD = """# Exported models
 Written by `tests/export/table.py`; random weights, seeded. Each model is exported, run through
 hone's passes, and run by its framework, ONNX Runtime and hone on the same inputs at every size
 listed ("equal" and the number of comparisons: |a - b| <= 1e-4 max|b| + 1e-3 |b|).
-Rows are added by running the script on a folder of results; it keeps what is there.
+Rows are added by running the script on a folder of results; it keeps what is there, so that the last
+column, the commit that hone was built from, is not the same in all rows.
 
 {summary}
 
 | model | what it does | exporter | sizes compared | proof | greatest difference | nodes by hone's \
-passes |
-|---|---|---|---|---|---|---|
+passes | build |
+|---|---|---|---|---|---|---|---|
 """
 
 
@@ -175,7 +188,7 @@ def main() -> None:
     part, of = map(int, args.share.split("/"))
     names = args.names or list(known)[part::of]
     for name in names:
-        out = args.folder / (name.replace("/", "_").replace(" ", "_") + ".json")
+        out = args.folder / f"{_file_name(name)}.json"
         if out.exists() and not args.names:
             continue
         row = _row(name, known[name], args.folder)

@@ -40,6 +40,16 @@ class UNet(nn.Module):
         return self.last(x)
 
 
+def decode(y: torch.Tensor, side: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Boxes (x0, y0, x1, y1 in pixels), scores and labels of [..., cells, 5 + classes], side by side cells."""
+    cell = torch.arange(side * side)
+    xy = torch.stack([cell % side, cell // side], 1) + torch.sigmoid(y[..., :2])
+    half = torch.exp(y[..., 2:4].clamp(-4, 4)) * 0.7
+    boxes = torch.cat([xy - half, xy + half], -1) * 16
+    score, label = (torch.sigmoid(y[..., 4:5]) * torch.softmax(y[..., 5:], -1)).max(-1)
+    return boxes, score, label
+
+
 class Detector(nn.Module):
     """One grid of boxes, decoded, filtered by score and by non-maximum suppression."""
 
@@ -51,14 +61,24 @@ class Detector(nn.Module):
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
         y = self.head(self.body(image))[0].flatten(1).transpose(0, 1)
-        side = image.shape[-1] // 16
-        cell = torch.arange(side * side)
-        xy = torch.stack([cell % side, cell // side], 1) + torch.sigmoid(y[:, :2])
-        half = torch.exp(y[:, 2:4].clamp(-4, 4)) * 0.7
-        boxes = torch.cat([xy - half, xy + half], 1) * 16
-        score, label = (torch.sigmoid(y[:, 4:5]) * torch.softmax(y[:, 5:], 1)).max(1)
+        boxes, score, label = decode(y, image.shape[-1] // 16)
         kept = torch.ops.torchvision.nms(boxes, score, 0.5)
         return boxes[kept], score[kept], label[kept]
+
+
+class BatchDetector(Detector):
+    """Of any number of pictures, by one suppression: the boxes of each are moved to a place of their own.
+
+    Gives the picture of each box too.
+    """
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        y = self.head(self.body(image)).flatten(2).transpose(1, 2)
+        boxes, score, label = decode(y, image.shape[-1] // 16)
+        picture = torch.arange(image.shape[0])[:, None].expand(-1, y.shape[1])
+        apart = boxes + picture[..., None] * 4096.0
+        kept = torch.ops.torchvision.nms(apart.flatten(0, 1), score.flatten(), 0.5)
+        return boxes.flatten(0, 1)[kept], score.flatten()[kept], label.flatten()[kept], picture.flatten()[kept]
 
 
 class BiLstm(nn.Module):
