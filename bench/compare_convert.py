@@ -1,7 +1,7 @@
 """hone convert beside onnx2tf and TensorFlow's converter (Keras models): docs/conversion-comparison.md.
 
     python bench/compare_convert.py MODEL.onnx ... [--keras NAME ...] [--onnx2tf PYTHON] [--tensorflow PYTHON]
-        [--kept FOLDER] [--rounds N] [-o docs/conversion-comparison.md] [--json FILE]
+        [--fixed] [--kept FOLDER] [--rounds N] [-o docs/conversion-comparison.md] [--json FILE]
 
 For each model: seconds to convert (a process each, start included, without hone's own check), bytes of the
 file, operators in it, the greatest error of LiteRT's outputs against ONNX Runtime's relative to the largest
@@ -12,7 +12,7 @@ PYTHON is an interpreter that has the other converter; --onnx2tf "" leaves it ou
 keras.applications, random weights, statistics of batch norms from data, which the TensorFlow interpreter
 writes as .tflite by tf.lite.TFLiteConverter and as .onnx by hone's exporter. --kept: a folder for what the
 converters wrote and how long they took; what is there is not converted again, so that latencies can be taken
-anew on a quiet machine.
+anew on a quiet machine. --fixed: dims that the ONNX models leave open are 1, for converters that refuse them.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import json
 import os
 import pathlib
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -40,7 +41,8 @@ from hone._program import find_program
 LIMIT = 400
 
 ONNX2TF = "import sys, onnx2tf; onnx2tf.convert(input_onnx_file_path=sys.argv[1], \
-output_folder_path=sys.argv[2], non_verbose=True, copy_onnx_input_output_names_to_tflite=True)"
+output_folder_path=sys.argv[2], non_verbose=True, copy_onnx_input_output_names_to_tflite=True, \
+overwrite_input_shape=sys.argv[3:] or None)"
 
 KERAS = """
 import sys, time, keras, tensorflow as tf
@@ -59,7 +61,18 @@ print("seconds", time.perf_counter() - start)
 open(sys.argv[3], "wb").write(data)
 """
 
+#: of inputs whose dims are to be fixed
+Shapes = dict[str, list[int]]
+
 VERSION = "from importlib.metadata import version as v; print(v('{0}'))"
+
+
+def reason(said: str) -> str:
+    """The line that says most: hone's own before its hint, and no log of libraries (W0000 12:00)."""
+    lines = [line.strip(" \u2022") for line in said.splitlines()]
+    lines = [line for line in lines if line and not re.match(r"[IWEF]\d{4} ", line)]
+    ours = [line for line in lines if line.startswith("hone: ")]
+    return (ours or lines or [""])[-1][:160]
 
 
 def run_process(command: list[str], folder: pathlib.Path | None = None) -> tuple[float, str]:
@@ -69,23 +82,30 @@ def run_process(command: list[str], folder: pathlib.Path | None = None) -> tuple
         done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=False, cwd=folder)
     except subprocess.TimeoutExpired:
         raise RuntimeError(f"not done after {LIMIT} s") from None
+    if done.returncode < 0:
+        raise RuntimeError(f"ended by signal {-done.returncode}")
     if done.returncode:
-        lines = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()
-        raise RuntimeError(lines[-1][:160])
+        raise RuntimeError(reason(done.stderr) or reason(done.stdout) or "no message")
     return time.perf_counter() - start, done.stdout
 
 
-def by_hone(model: pathlib.Path, folder: pathlib.Path) -> tuple[float, pathlib.Path]:
+def by_hone(model: pathlib.Path, shapes: Shapes, folder: pathlib.Path) -> tuple[float, pathlib.Path]:
     out = folder / "hone.tflite"
-    return run_process([find_program(), "convert", str(model), "-o", str(out), "--no-verify"])[0], out
+    command = [find_program(), "convert", str(model), "-o", str(out), "--no-verify"]
+    for name, dims in shapes.items():
+        command += ["--shape", f"{name}={'x'.join(map(str, dims))}"]
+    return run_process(command)[0], out
 
 
-def by_onnx2tf(python: str, model: pathlib.Path, folder: pathlib.Path) -> tuple[float, pathlib.Path]:
+def by_onnx2tf(
+    python: str, model: pathlib.Path, shapes: Shapes, folder: pathlib.Path
+) -> tuple[float, pathlib.Path]:
     """onnx2tf tries its result on sample images, which it would fetch: random ones take their place."""
     samples = np.random.default_rng(0).random((20, 128, 128, 3), np.float32)
     np.save(folder / "calibration_image_sample_data_20x128x128x3_float32.npy", samples)
     shutil.copy(model, folder / "copy.onnx")  # onnx2tf simplifies its input in place
-    seconds, _ = run_process([python, "-c", ONNX2TF, "copy.onnx", "o2t"], folder)
+    wanted = [f"{name}:{','.join(map(str, dims))}" for name, dims in shapes.items()]
+    seconds, _ = run_process([python, "-c", ONNX2TF, "copy.onnx", "o2t", *wanted], folder)
     return seconds, folder / "o2t" / "copy_float32.tflite"
 
 
@@ -134,6 +154,13 @@ class Run:
         return time.perf_counter() - start
 
 
+def open_shapes(model: pathlib.Path) -> Shapes:
+    """The shapes of inputs that have open dims, with 1 for these."""
+    inputs = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"]).get_inputs()
+    shapes = {i.name: [d if isinstance(d, int) else 1 for d in i.shape] for i in inputs}
+    return {i.name: shapes[i.name] for i in inputs if shapes[i.name] != i.shape}
+
+
 def reference(model: pathlib.Path) -> tuple[list[np.ndarray], list[np.ndarray]]:
     session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
     rng, inputs = np.random.default_rng(0), []
@@ -149,7 +176,7 @@ def reference(model: pathlib.Path) -> tuple[list[np.ndarray], list[np.ndarray]]:
 def interleave(runs: dict[str, Run], rounds: int) -> dict[str, list[float]]:
     times: dict[str, list[float]] = {name: [] for name in runs}
     order = list(runs)
-    for turn in range(rounds):
+    for turn in range(rounds if order else 0):
         for name in order[turn % len(order) :] + order[: turn % len(order)]:
             times[name].append(runs[name].seconds())
     return times
@@ -237,6 +264,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("models", nargs="*", type=pathlib.Path)
     parser.add_argument("--keras", nargs="*", default=[])
+    parser.add_argument("--fixed", action="store_true", help="open dims of the ONNX models are 1")
     parser.add_argument("--onnx2tf", default=sys.executable)
     parser.add_argument("--tensorflow", default=sys.executable)
     parser.add_argument("--kept", type=pathlib.Path)
@@ -257,16 +285,19 @@ def main() -> None:
             is_keras = name.startswith("keras/")
             title = name if is_keras else pathlib.Path(name).stem
             top = args.kept or pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            if args.fixed:
+                title += ", batch 1"
             folder = top / title.replace("/", "_")
             folder.mkdir(parents=True, exist_ok=True)
             model, made = pathlib.Path(name), {}
             if is_keras:
                 made["tensorflow"] = once(folder, "tensorflow", by_tensorflow, args.tensorflow, title[6:])
                 model = folder / "model.onnx"
+            shapes = open_shapes(model) if args.fixed else {}
             if args.onnx2tf and model.exists():
-                made["onnx2tf"] = once(folder, "onnx2tf", by_onnx2tf, args.onnx2tf, model)
+                made["onnx2tf"] = once(folder, "onnx2tf", by_onnx2tf, args.onnx2tf, model, shapes)
             if model.exists():
-                made = {"hone": attempt(by_hone, model, folder)} | made
+                made = {"hone": attempt(by_hone, model, shapes, folder)} | made
                 new = compare(title, model, made, args.rounds)
             else:
                 new = [{"model": title, "converter": c, "failure": f} for c, f in made.items()]

@@ -86,10 +86,10 @@ def _file_name(name: str) -> str:
 
 
 def _build() -> str:
-    """The commit that is checked out."""
-    here = pathlib.Path(__file__).parent
-    command = ["git", "rev-parse", "--short", "HEAD"]
-    return subprocess.run(command, capture_output=True, text=True, check=True, cwd=here).stdout.strip()
+    """The last commit that changed hone itself."""
+    root = pathlib.Path(__file__).parents[2]
+    command = ["git", "log", "-1", "--format=%h", "--", "src", "include", "python"]
+    return subprocess.run(command, capture_output=True, text=True, check=True, cwd=root).stdout.strip()
 
 
 def _row(name: str, model: models.Model, folder: pathlib.Path) -> dict[str, Any]:
@@ -134,7 +134,8 @@ def _dims(cases: list[str]) -> str:
 
 def _line(row: dict[str, Any]) -> str:
     if "failed" in row:
-        return f"| {row['name']} | {row['kind']} | not exported: {cell(row['failed'])} | | | | | {row['build']} |"
+        what = f"{row['name']} | {row['kind']} | not exported: {cell(row['failed'])}"
+        return f"| {what} | | | | | {row['build']} |"
     verdict = f"equal ({row['comparisons']})" if not row["problems"] else row["problems"][0]
     nodes = f"{row['nodes'][0]} to {row['nodes'][1]}"
     cells = [row["name"], row["kind"], row["exporter"], _dims(row["cases"]), verdict]

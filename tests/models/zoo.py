@@ -41,7 +41,7 @@ class UNet(nn.Module):
 
 
 def decode(y: torch.Tensor, side: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Boxes (x0, y0, x1, y1 in pixels), scores and labels of [..., cells, 5 + classes], side by side cells."""
+    """Boxes (x0, y0, x1, y1 in pixels), scores and labels of [..., side * side cells, 5 + classes]."""
     cell = torch.arange(side * side)
     xy = torch.stack([cell % side, cell // side], 1) + torch.sigmoid(y[..., :2])
     half = torch.exp(y[..., 2:4].clamp(-4, 4)) * 0.7
@@ -78,7 +78,8 @@ class BatchDetector(Detector):
         picture = torch.arange(image.shape[0])[:, None].expand(-1, y.shape[1])
         apart = boxes + picture[..., None] * 4096.0
         kept = torch.ops.torchvision.nms(apart.flatten(0, 1), score.flatten(), 0.5)
-        return boxes.flatten(0, 1)[kept], score.flatten()[kept], label.flatten()[kept], picture.flatten()[kept]
+        every = boxes.flatten(0, 1), score.flatten(), label.flatten(), picture.flatten()
+        return tuple(values[kept] for values in every)
 
 
 class BiLstm(nn.Module):

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import html
 import pathlib
+import shlex
+import shutil
+import socket
 import stat
 import subprocess
 import sys
+import time
+import urllib.request
 from typing import Any
 
 import numpy as np
@@ -157,25 +162,57 @@ def test_folder_must_exist(tmp_path: pathlib.Path) -> None:
         pass
 
 
-def test_netron_link(tmp_path: pathlib.Path, monkeypatch: Any) -> None:
-    path = tmp_path / "a model.onnx"
+def _empty_export(path: pathlib.Path) -> Export:
     path.write_bytes(b"")
-    result = Export(path, "", "", proof=proof.Proof())
-    monkeypatch.setattr(report.importlib.util, "find_spec", lambda name: None)
+    return Export(path, "", "", proof=proof.Proof())
+
+
+def test_netron_link(tmp_path: pathlib.Path, monkeypatch: Any) -> None:
+    result = _empty_export(tmp_path / "a model.onnx")
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     assert "etron" not in report.markdown(result) + report.page(result)
-    monkeypatch.setattr(report.importlib.util, "find_spec", lambda name: name == "netron" or None)
-    command = "python -m netron --browse 'a model.onnx'"
+    program = tmp_path / "netron"
+    program.write_text("")
+    program.chmod(0o755)
+    assert f"`{program} --browse 'a model.onnx'`" in report.markdown(result), "beside the interpreter"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    command = "netron --browse 'a model.onnx'"
     assert f"`{command}`, then [open Netron](http://localhost:8080)" in report.markdown(result)
     page = report.page(result)
     assert html.escape(command) in page
     assert '<a href="http://localhost:8080">' in page
 
 
+@pytest.mark.skipif(not shutil.which("netron"), reason="Netron is not installed")
+def test_netron_opens_the_model(tmp_path: pathlib.Path) -> None:
+    _affine(tmp_path / "a model.onnx")
+    text = report.markdown(Export(tmp_path / "a model.onnx", "", "", proof=proof.Proof()))
+    command = text.split("graph: `")[1].split("`")[0]
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    server = subprocess.Popen([*shlex.split(command), "--port", str(port)], cwd=tmp_path)
+    try:
+        for _ in range(50):
+            time.sleep(0.1)
+            try:
+                with urllib.request.urlopen(f"http://localhost:{port}") as answer:
+                    assert b"a model.onnx" in answer.read()
+                return
+            except OSError:
+                assert server.poll() is None, "Netron has ended"
+        pytest.fail("Netron does not answer")
+    finally:
+        server.terminate()
+        server.wait()
+
+
 def test_cells_of_reports_are_escaped(tmp_path: pathlib.Path) -> None:
-    path = tmp_path / "m.onnx"
-    path.write_bytes(b"")
-    row = proof.Row("n=1", "hone", "a|b", 1.0, "cannot run: x | y\nz")
-    text = report.markdown(Export(path, "", "", proof=proof.Proof([row])))
+    result = _empty_export(tmp_path / "m.onnx")
+    assert result.proof is not None
+    result.proof.rows.append(proof.Row("n=1", "hone", "a|b", 1.0, "cannot run: x | y\nz"))
+    text = report.markdown(result)
     assert "| n=1 | hone | a\\|b | 1.0e+00 | cannot run: x \\| y z |" in text
 
 

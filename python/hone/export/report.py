@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import html
-import importlib.util
+import os
 import pathlib
 import shlex
+import shutil
+import sys
 
 from .files import size
 from .result import Export
@@ -67,10 +69,12 @@ def facts(result: Export) -> list[str]:
 
 
 def _netron(path: pathlib.Path) -> str:
-    """How to open the model in Netron, or "" where that is not installed."""
-    if importlib.util.find_spec("netron") is None:
+    """The command that opens the model in Netron, or "" where that is not installed."""
+    found = shutil.which("netron") or shutil.which("netron", path=os.path.dirname(sys.executable))
+    if not found:
         return ""
-    return f"python -m netron --browse {shlex.quote(path.name)}"
+    program = "netron" if shutil.which("netron") else shlex.quote(found)
+    return f"{program} --browse {shlex.quote(path.name)}"
 
 
 def cell(text: str) -> str:

@@ -108,6 +108,29 @@ def _by_tf2onnx(model: Any, function: Any, path: pathlib.Path, first: list[str])
 EXPORTERS = {"keras": _by_keras, "tf2onnx": _by_tf2onnx}
 
 
+def _embed_constants(path: pathlib.Path, function: Any, n_inputs: int) -> None:
+    """Make initializers of what the function holds by reference, which exporters leave as inputs.
+
+    Such are tensors that are no variables: the statistics of Keras's Normalization, say.
+    """
+    import onnx
+    import tensorflow as tf
+
+    model = onnx.load(path, load_external_data=False)  # which stays as it is
+    held = {
+        inner.name: outer
+        for outer, inner in function.get_concrete_function().graph.captures
+        if outer.dtype != tf.resource
+    }
+    for value in list(model.graph.input)[n_inputs:]:
+        if value.name not in held:
+            raise ValueError(f"the exporter made an input of '{value.name}', whose value is not known")
+        constant = onnx.numpy_helper.from_array(held[value.name].numpy(), value.name)
+        model.graph.initializer.append(constant)
+        model.graph.input.remove(value)
+    onnx.save(model, path)
+
+
 def _rename(path: pathlib.Path, names: Sequence[str], dims: Dynamic) -> list[str]:
     """Give inputs and dynamic dims the names of the source. Returns the outputs' names."""
     import onnx
@@ -209,6 +232,7 @@ def _try_exporters(
     for name in wanted:
         try:
             EXPORTERS[name](model, function, path, first)
+            _embed_constants(path, function, len(function.input_signature))
         except Exception as error:  # exporters raise nearly everything
             text = "".join(traceback.format_exception(error))
             diagnosis = explain.diagnose(text, name)
