@@ -47,12 +47,17 @@ static double error_of(double x, double y) {
     return isnan(e) ? INFINITY : e;
 }
 
+static bool is_stepped(const hone_tensor *t, const cli_rules *rules) {
+    return rules->steps > 0 && hone_dtype_in(t->dtype, HONE_T(I8) | HONE_T(U8) | HONE_T(I16));
+}
+
 static void compare_numbers(const hone_tensor *a, const hone_tensor *b, const cli_rules *rules,
                             cli_difference *d) {
-    bool is_complex = hone_dtype_in(a->dtype, HONE_T_COMPLEX);
+    bool is_complex = hone_dtype_in(a->dtype, HONE_T_COMPLEX), has_steps = is_stepped(a, rules);
     int64_t n = is_complex ? 2 * d->n : d->n;
-    double scale = largest(a, n), sum = 0;
+    double scale = largest(a, n), sum = 0, rtol = has_steps ? 0 : rules->rtol;
     double floor = rules->atol * (scale > 1 || rules->has_any_scale ? scale : 1);
+    floor = has_steps ? rules->steps : floor;
     for (int64_t i = 0; i < n; ++i) {
         double x = part(a, i), y = part(b, i), e = error_of(x, y);
         double rel = x != 0 ? e / fabs(x) : e > 0 ? INFINITY : 0;
@@ -62,10 +67,12 @@ static void compare_numbers(const hone_tensor *a, const hone_tensor *b, const cl
         }
         d->max_rel = rel > d->max_rel ? rel : d->max_rel;
         sum += e;
-        bool is_within = isfinite(x) ? e <= floor + rules->rtol * fabs(x) : e == 0;
+        bool is_within = isfinite(x) ? e <= floor + rtol * fabs(x) : e == 0;
         d->n_beyond += !is_within; /* NaN in both is alike */
     }
     d->mean_abs = n ? sum / (double)n : 0;
+    if (has_steps && d->mean_abs > rules->mean_steps)
+        d->n_beyond = n; /* none may be far off, but all are */
 }
 
 static void compare_elements(const hone_tensor *a, const hone_tensor *b, const cli_rules *rules,

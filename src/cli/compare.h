@@ -14,6 +14,9 @@ typedef struct cli_difference {
 
 typedef struct cli_rules {
     double rtol, atol;
+    /* > 0: tensors of 8-bit and 16-bit integers are quantised ones, for which this counts instead:
+     * no element may differ by more steps, and the mean not by more than mean_steps */
+    double steps, mean_steps;
     bool has_any_scale; /* the tensor's largest |a| counts also where it is below 1 */
     /* Where B's tensors may lie otherwise than A's: dim 1 of A is B's last one */
     bool has_moved_io;     /* inputs and outputs of rank 4 do */
@@ -40,6 +43,8 @@ typedef struct cli_comparison {
     cli_compared *rows; /* in the order in which A computes them, outputs last */
     int n, cap;
     int n_compared, n_beyond, n_outputs_beyond;
+    bool has_steps;            /* outputs of a quantised model, compared as integers */
+    double steps;              /* the largest difference of those */
     const cli_compared *first; /* beyond tolerance, NULL: none */
 } cli_comparison;
 

@@ -5,6 +5,7 @@
 
 #include "passes/pass.h"
 #include "tflite/legal_ops.h"
+#include "tflite/quant.h"
 #include "tflite/versions.h"
 
 /* All but the recognition of attention, which has no equivalent as one operator. */
@@ -49,7 +50,8 @@ static bool check_value(tfl_legal *l, const hone_node *n, const hone_value *v) {
 static bool check_node(tfl_legal *l, const hone_node *n) {
     for (int i = 0; i < n->n_in + n->n_out; ++i) {
         const hone_value *v = i < n->n_in ? n->in[i] : n->out[i - n->n_in];
-        if (v && !check_value(l, n, v))
+        bool is_dequantised_here = v && v->constant && strcmp(n->op_name, "DequantizeLinear") == 0;
+        if (v && !is_dequantised_here && !check_value(l, n, v))
             return false;
     }
     return true;
@@ -57,13 +59,14 @@ static bool check_node(tfl_legal *l, const hone_node *n) {
 
 static void convert_node(tfl_legal *l, const hone_node *n) {
     tfl_legal_fn fn = tfl_legal_find(n);
-    if (!check_node(l, n))
+    if (!check_node(l, n) || !tfl_quant_enter(l, n))
         return;
     if (fn)
         fn(l, n);
     else
         tfl_refuse(l, n, "no-equivalent", "replace the operator in the model",
                    "TensorFlow Lite has no equivalent, or hone does not know how to write it");
+    tfl_quant_leave(l);
 }
 
 /* ---- inputs and outputs -----------------------------------------------------------------------
@@ -191,7 +194,12 @@ static void drop_unused(tfl_legal *l) {
 }
 
 static hone_status convert(tfl_legal *l, const hone_tflite_options *o, hone_error *err) {
-    l->forms = tfl_alloc(l, (size_t)l->graph->n_values + 1, sizeof *l->forms);
+    size_t n_values = (size_t)l->graph->n_values + 1;
+    l->forms = tfl_alloc(l, n_values, sizeof *l->forms);
+    l->stored = tfl_alloc(l, n_values, sizeof *l->stored);
+    l->reader = tfl_alloc(l, n_values, sizeof *l->reader);
+    if (!l->is_out_of_memory)
+        tfl_quant_find(l);
     if (!l->is_out_of_memory)
         add_inputs(l, o);
     for (int i = 0; i < l->graph->n_nodes && !l->is_out_of_memory; ++i)

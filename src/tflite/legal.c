@@ -1,6 +1,7 @@
 /* The context of legalisation: permutations carried on values, tensors, operators. */
 #include "tflite/legal.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -93,11 +94,28 @@ int tfl_temp(tfl_legal *l, tfl_type type, int rank, const int32_t *dims) {
     return new_tensor(l, name ? name : "", type, rank, dims);
 }
 
+int tfl_result(tfl_legal *l, int rank, const int32_t *dims) {
+    int t = tfl_temp(l, l->is_integer ? l->target.type : TFL_F32, rank, dims);
+    if (t >= 0 && l->is_integer)
+        l->model.tensors[t].quant = l->target.quant;
+    return t;
+}
+
+int tfl_shaped_like(tfl_legal *l, int tensor, int rank, const int32_t *dims) {
+    if (tensor < 0)
+        return -1;
+    tfl_tensor like = l->model.tensors[tensor];
+    int t = tfl_temp(l, like.type, rank, dims);
+    if (t >= 0)
+        l->model.tensors[t].quant = like.quant;
+    return t;
+}
+
 int tfl_like(tfl_legal *l, int tensor) {
     if (tensor < 0)
         return -1;
     tfl_tensor t = l->model.tensors[tensor];
-    return tfl_temp(l, t.type, t.rank, t.dims);
+    return tfl_shaped_like(l, tensor, t.rank, t.dims);
 }
 
 static int64_t count_of(int rank, const int32_t *dims) {
@@ -162,6 +180,43 @@ int tfl_const_f32(tfl_legal *l, float v) {
     if (copy)
         *copy = v;
     return tfl_const(l, TFL_F32, 0, NULL, copy);
+}
+
+/* ---- quantisation -----------------------------------------------------------------------------
+ */
+
+int64_t tfl_quantised(tfl_type type, const tfl_quant *q, double real) {
+    int64_t low = type == TFL_U8 ? 0 : type == TFL_I8 ? INT8_MIN : INT16_MIN;
+    int64_t high = type == TFL_U8 ? UINT8_MAX : type == TFL_I8 ? INT8_MAX : INT16_MAX;
+    float steps = roundf((float)real / q->scale[0]);
+    int64_t v = !(steps > -1e9f) ? INT32_MIN : steps > 1e9f ? INT32_MAX : (int64_t)steps;
+    v += q->zero_point[0];
+    return v < low ? low : v > high ? high : v;
+}
+
+int tfl_const_like(tfl_legal *l, int tensor, float v) {
+    if (tensor < 0)
+        return -1;
+    tfl_tensor like = l->model.tensors[tensor];
+    if (like.quant.n != 1)
+        return tfl_const_f32(l, v);
+    int16_t *copy = tfl_alloc(l, 1, sizeof *copy);
+    int64_t stored = tfl_quantised(like.type, &like.quant, v);
+    if (copy && like.type == TFL_I16)
+        *copy = (int16_t)stored;
+    else if (copy)
+        memcpy(copy, &(uint8_t){(uint8_t)stored}, 1);
+    int t = tfl_const(l, like.type, 0, NULL, copy);
+    if (t >= 0)
+        l->model.tensors[t].quant = like.quant;
+    return t;
+}
+
+bool tfl_has_quant(const tfl_legal *l, int tensor, const tfl_stored *s) {
+    const tfl_tensor *t = &l->model.tensors[tensor];
+    return t->type == s->type && t->quant.n == 1 && s->quant.n == 1 &&
+           t->quant.scale[0] == s->quant.scale[0] &&
+           t->quant.zero_point[0] == s->quant.zero_point[0];
 }
 
 const float *tfl_floats(tfl_legal *l, const hone_value *v) {
@@ -234,7 +289,7 @@ int tfl_apply2(tfl_legal *l, int code, int a, int b) {
 int tfl_reshape(tfl_legal *l, int tensor, int rank, const int32_t *dims) {
     if (tensor < 0)
         return -1;
-    int out = tfl_temp(l, l->model.tensors[tensor].type, rank, dims);
+    int out = tfl_shaped_like(l, tensor, rank, dims);
     tfl_op2(l, TFL_RESHAPE, tensor, tfl_const_i32s(l, dims, rank), out);
     return out;
 }
@@ -258,7 +313,7 @@ static int activation_field(int code) {
 bool tfl_fuse_activation(tfl_legal *l, const hone_value *v, int activation) {
     const tfl_form *form = v->n_uses == 1 && v->id >= 0 ? l->forms[v->id] : NULL;
     if (!form || form->tensor < 0 || l->model.tensors[form->tensor].producer < 0 ||
-        l->model.tensors[form->tensor].type != TFL_F32)
+        (l->model.tensors[form->tensor].type == TFL_F32) == l->is_integer)
         return false;
     tfl_operator *op = &l->model.operators[l->model.tensors[form->tensor].producer];
     int field = activation_field(op->code);
@@ -283,6 +338,37 @@ static void dims_of(const hone_value *v, const int *perm, int32_t *dims) {
     }
 }
 
+static bool is_float(const hone_value *v) {
+    return tfl_type_of(v->type.dtype) == TFL_F32;
+}
+
+/* The value whose forms the node being converted reads and makes in v's place. */
+static const hone_value *seen(const tfl_legal *l, const hone_value *v) {
+    const hone_value *in = l->stored[v->id].in;
+    return l->is_integer && in ? in : v;
+}
+
+/* A value that is stored as integers in forms of its own has forms of floats beside them. */
+static bool can_read(const tfl_legal *l, const hone_value *v, const tfl_form *f) {
+    if (!is_float(v) || l->stored[v->id].in != v || f->tensor < 0)
+        return true;
+    return (l->model.tensors[f->tensor].type == TFL_F32) != l->is_integer;
+}
+
+static const tfl_form *first_form(const tfl_legal *l, const hone_value *v) {
+    const tfl_form *f = l->forms[v->id];
+    while (f && !can_read(l, v, f))
+        f = f->next;
+    return f;
+}
+
+const hone_tensor *tfl_contents(const tfl_legal *l, const hone_value *v) {
+    const hone_value *in = l->stored[v->id].in;
+    bool is_stored_constant = l->is_integer && in == v && v->producer && is_float(v) &&
+                              strcmp(v->producer->op_name, "DequantizeLinear") == 0;
+    return is_stored_constant ? v->producer->in[0]->constant : seen(l, v)->constant;
+}
+
 static void add_form(tfl_legal *l, const hone_value *v, int tensor, const int *perm) {
     tfl_form *f = tfl_alloc(l, 1, sizeof *f);
     if (!f)
@@ -299,14 +385,24 @@ static void add_form(tfl_legal *l, const hone_value *v, int tensor, const int *p
 }
 
 void tfl_alias(tfl_legal *l, const hone_value *v, int tensor, const int *perm) {
-    if (tensor >= 0)
-        add_form(l, v, tensor, perm);
+    if (tensor < 0)
+        return;
+    add_form(l, v, tensor, perm);
+    const tfl_tensor *t = &l->model.tensors[tensor];
+    if (l->is_integer && is_float(v) && t->quant.n && !l->stored[v->id].in)
+        l->stored[v->id] = (tfl_stored){.in = v, .type = t->type, .quant = t->quant};
 }
 
 int tfl_give(tfl_legal *l, const hone_value *v, const int *perm) {
     int32_t dims[TFL_MAX_RANK];
+    bool is_target = l->is_integer && is_float(v);
     dims_of(v, perm, dims);
-    int t = new_tensor(l, v->name, (tfl_type)tfl_type_of(v->type.dtype), v->type.rank, dims);
+    tfl_type type = is_target ? l->target.type : (tfl_type)tfl_type_of(v->type.dtype);
+    int t = new_tensor(l, v->name, type, v->type.rank, dims);
+    if (t >= 0 && is_target)
+        l->model.tensors[t].quant = l->target.quant;
+    else if (t >= 0 && !is_float(v))
+        l->model.tensors[t].quant = l->stored[v->id].quant;
     tfl_alias(l, v, t, perm);
     return t;
 }
@@ -318,8 +414,11 @@ static tfl_form *placeholder(tfl_legal *l, const hone_value *v) {
 }
 
 void tfl_order(tfl_legal *l, const hone_value *v, int *perm) {
-    const tfl_form *f = l->forms[v->id];
-    if (f && !v->constant)
+    v = seen(l, v);
+    const tfl_form *f = first_form(l, v);
+    if (!f && l->stored[v->id].in) /* to be dequantised: in the order of what is stored */
+        f = l->forms[l->stored[v->id].in->id];
+    if (f && !tfl_contents(l, v))
         memcpy(perm, f->perm, (size_t)v->type.rank * sizeof *perm);
     else
         tfl_identity(v->type.rank, perm);
@@ -363,7 +462,7 @@ static void copy_permuted(const copier *c, const int *perm) {
 }
 
 static int constant_in_order(tfl_legal *l, const hone_value *v, const int *perm) {
-    const hone_tensor *t = v->constant;
+    const hone_tensor *t = tfl_contents(l, v);
     tfl_type type = (tfl_type)tfl_type_of(t->dtype);
     int32_t dims[TFL_MAX_RANK];
     dims_of(v, perm, dims);
@@ -376,7 +475,10 @@ static int constant_in_order(tfl_legal *l, const hone_value *v, const int *perm)
             return -1;
         copy_permuted(&c, perm);
     }
-    return tfl_const(l, type, t->rank, dims, c.to);
+    int tensor = tfl_const(l, type, t->rank, dims, c.to);
+    if (tensor >= 0 && type != TFL_F32 && l->stored[v->id].quant.n == 1)
+        l->model.tensors[tensor].quant = l->stored[v->id].quant;
+    return tensor;
 }
 
 /* ---- values in another order ------------------------------------------------------------------
@@ -405,26 +507,51 @@ static int reordered(tfl_legal *l, const hone_value *v, const tfl_form *f, const
         return tfl_reshape(l, f->tensor, rank, dims);
     for (int i = 0; i < rank; ++i)
         order[i] = tfl_position(f->perm, rank, perm[i]);
-    int out = tfl_temp(l, l->model.tensors[f->tensor].type, rank, dims);
+    int out = tfl_shaped_like(l, f->tensor, rank, dims);
     tfl_op2(l, TFL_TRANSPOSE, f->tensor, tfl_const_i32s(l, order, rank), out);
     return out;
 }
 
-int tfl_take(tfl_legal *l, const hone_value *v, const int *wanted) {
+/* Floats made of what is stored. */
+static int dequantised(tfl_legal *l, const hone_value *v, const int *perm) {
+    l->is_integer = true;
+    int stored = tfl_take(l, v, perm);
+    l->is_integer = false;
+    if (stored < 0)
+        return -1;
+    tfl_tensor t = l->model.tensors[stored];
+    int out = new_tensor(l, v->name, TFL_F32, t.rank, t.dims);
+    tfl_op1(l, TFL_DEQUANTIZE, stored, out);
+    return out;
+}
+
+/* The tensor with the quantisation of the node's result. */
+static int rescaled(tfl_legal *l, int tensor) {
+    if (tensor < 0 || !l->is_integer || !l->rescales || tfl_has_quant(l, tensor, &l->target))
+        return tensor;
+    tfl_tensor t = l->model.tensors[tensor];
+    int out = tfl_result(l, t.rank, t.dims);
+    tfl_op1(l, TFL_QUANTIZE, tensor, out);
+    return out;
+}
+
+static int take(tfl_legal *l, const hone_value *v, const int *wanted) {
     int perm[TFL_MAX_RANK];
     size_t bytes = (size_t)v->type.rank * sizeof *perm;
     if (wanted)
         memcpy(perm, wanted, bytes);
     else
         tfl_identity(v->type.rank, perm);
-    const tfl_form *first = l->forms[v->id];
+    const tfl_form *first = first_form(l, v);
     for (const tfl_form *f = first; f; f = f->next) {
-        if (memcmp(f->perm, perm, bytes) == 0)
+        if (can_read(l, v, f) && memcmp(f->perm, perm, bytes) == 0)
             return f->tensor;
     }
     int tensor;
-    if (v->constant) {
+    if (tfl_contents(l, v)) {
         tensor = constant_in_order(l, v, perm);
+    } else if (!first && is_float(v) && l->stored[v->id].in) {
+        tensor = dequantised(l, v, perm);
     } else {
         if (!first && !(first = placeholder(l, v)))
             return -1;
@@ -432,6 +559,10 @@ int tfl_take(tfl_legal *l, const hone_value *v, const int *wanted) {
     }
     tfl_alias(l, v, tensor, perm);
     return tensor;
+}
+
+int tfl_take(tfl_legal *l, const hone_value *v, const int *wanted) {
+    return rescaled(l, take(l, seen(l, v), wanted));
 }
 
 int tfl_take_padded(tfl_legal *l, const hone_value *v, int rank, const int *perm) {
@@ -448,12 +579,15 @@ int tfl_take_padded(tfl_legal *l, const hone_value *v, int rank, const int *perm
         if (!is_new)
             order[n++] = perm[i] - lead;
     }
-    if (v->constant && hone_tensor_count(v->constant) == 1 && own == 0)
+    if (tfl_contents(l, v) && own == 0)
         return tfl_take(l, v, NULL);
     int tensor = tfl_take(l, v, order);
     if (tensor >= 0 && l->model.tensors[tensor].data) {
         tfl_tensor t = l->model.tensors[tensor];
-        return tfl_const(l, t.type, rank, dims, t.data);
+        int padded = tfl_const(l, t.type, rank, dims, t.data);
+        if (padded >= 0)
+            l->model.tensors[padded].quant = t.quant;
+        return padded;
     }
     return tfl_reshape(l, tensor, rank, dims);
 }

@@ -16,6 +16,18 @@
 #include "ir/op.h"
 #include "tflite/model.h"
 
+/* Quantised models. A DequantizeLinear makes no operator: its result is *stored*, and an operator
+ * that computes on integers takes what is stored. One that computes on floats gets a DEQUANTIZE.
+ * quant.h decides which it is; the functions of legal.def ask for values and give results as ever.
+ *
+ * How a value is stored as integers: real = scale * (stored - zero_point). */
+typedef struct tfl_stored {
+    const hone_value *in; /* whose forms hold the integers: the value itself, or what its
+                             DequantizeLinear reads; NULL: the value is not stored so */
+    tfl_type type;
+    tfl_quant quant; /* axis by ONNX's count */
+} tfl_stored;
+
 /* A tensor that holds a value, and how. */
 typedef struct tfl_form {
     int tensor;
@@ -26,8 +38,13 @@ typedef struct tfl_form {
 typedef struct tfl_legal {
     tfl_model model;
     hone_graph *graph;
-    bool is_fp16;     /* store large constants in half precision */
-    tfl_form **forms; /* by value id; the first is what the producer made */
+    bool is_fp16;             /* store large constants in half precision */
+    tfl_form **forms;         /* by value id; the first is what the producer made */
+    tfl_stored *stored;       /* by value id */
+    const hone_node **reader; /* by value id: a node that reads the value */
+    bool is_integer;          /* the node being converted computes on stored integers, and its */
+    tfl_stored target;        /* results are stored so */
+    bool rescales;            /* its operands must be stored as its result is */
     hone_findings *findings;
     bool is_out_of_memory;
 } tfl_legal;
@@ -47,6 +64,8 @@ void tfl_channels_last(int rank, int *perm);
 int tfl_position(const int *perm, int rank, int axis);
 
 /* ---- values ---- */
+/** Contents of a constant as the node being converted takes it; NULL: v is none. */
+const hone_tensor *tfl_contents(const tfl_legal *l, const hone_value *v);
 /** Element type of a value in the file: half precision is computed in float. -1: there is none. */
 int tfl_type_of(hone_dtype d);
 int tfl_rank(const hone_value *v);
@@ -64,13 +83,24 @@ void tfl_alias(tfl_legal *l, const hone_value *v, int tensor, const int *perm);
 /* ---- tensors ---- */
 /** An intermediate result. */
 int tfl_temp(tfl_legal *l, tfl_type type, int rank, const int32_t *dims);
-/** An intermediate result of the type and dims of another tensor. */
+/** An intermediate result of the type that the node's results have, which are floats. */
+int tfl_result(tfl_legal *l, int rank, const int32_t *dims);
+/** An intermediate result of the type and quantisation of another tensor. */
+int tfl_shaped_like(tfl_legal *l, int tensor, int rank, const int32_t *dims);
+/** The same with its dims, too. */
 int tfl_like(tfl_legal *l, int tensor);
 int tfl_const_i32s(tfl_legal *l, const int32_t *v, int n);
 int tfl_const_i32(tfl_legal *l, int32_t v); /* a scalar */
 int tfl_const_f32(tfl_legal *l, float v);   /* a scalar */
 /** `data` must live as long as the context: memory of tfl_alloc, or a mapped file. */
 int tfl_const(tfl_legal *l, tfl_type type, int rank, const int32_t *dims, const void *data);
+/** A constant number on the quantisation of a tensor, which may be of floats: a scalar. */
+int tfl_const_like(tfl_legal *l, int tensor, float v);
+/** The tensor has one quantisation, and it is this one. */
+bool tfl_has_quant(const tfl_legal *l, int tensor, const tfl_stored *s);
+/** The stored value (what DequantizeLinear would make an integer of, rounded away from zero at
+ * halves), within the type's range. */
+int64_t tfl_quantised(tfl_type type, const tfl_quant *q, double real);
 /** Zeroed; NULL when out of memory, which is remembered. */
 void *tfl_alloc(tfl_legal *l, size_t n, size_t size);
 /** The contents of a constant as floats or as int64; NULL when v is none. */

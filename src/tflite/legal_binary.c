@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "tflite/legal_ops.h"
+#include "tflite/quant.h"
 
 static const struct {
     const char *name;
@@ -31,7 +32,7 @@ static void choose_order(tfl_legal *l, const hone_node *n, int *perm) {
     int rank = tfl_rank(n->out[0]);
     tfl_identity(rank, perm);
     for (int i = 0; i < n->n_in; ++i) {
-        if (!n->in[i]->constant && tfl_rank(n->in[i]) == rank) {
+        if (!tfl_contents(l, n->in[i]) && tfl_rank(n->in[i]) == rank) {
             tfl_order(l, n->in[i], perm);
             return;
         }
@@ -65,13 +66,16 @@ static bool join_bias(tfl_legal *l, const hone_node *n) {
             tfl_option_find(op, 0)->i != TFL_ACT_NONE)
             continue;
         int32_t dim = (int32_t)hone_tensor_count(t);
-        int bias = tfl_const(l, TFL_F32, 1, &dim, tfl_floats(l, b));
+        bool is_quantised = l->model.tensors[f->tensor].quant.n != 0;
+        int bias = is_quantised ? tfl_quant_bias(l, b, dim, op->in[0], op->in[1])
+                                : tfl_const(l, TFL_F32, 1, &dim, tfl_floats(l, b));
         op = &l->model.operators[at];
         int in[3] = {op->in[0], op->in[1], bias};
         int *list = tfl_alloc(l, 3, sizeof *list);
         if (list)
             op->in = memcpy(list, in, sizeof in);
         l->model.tensors[f->tensor].name = n->out[0]->name; /* what it holds now */
+        l->is_integer = is_quantised;
         tfl_alias(l, n->out[0], f->tensor, f->perm);
         return true;
     }
@@ -152,7 +156,7 @@ void tfl_legal_where(tfl_legal *l, const hone_node *n) {
 void tfl_legal_prelu(tfl_legal *l, const hone_node *n) {
     int perm[TFL_MAX_RANK], rank = tfl_rank(n->out[0]), kept = 0;
     int32_t dims[TFL_MAX_RANK];
-    if (!n->in[1]->constant || rank < 2) {
+    if (!tfl_contents(l, n->in[1]) || rank < 2) {
         tfl_refuse(l, n, "variable-weights", "export with a constant slope",
                    "the slope is no constant");
         return;
@@ -173,5 +177,7 @@ void tfl_legal_prelu(tfl_legal *l, const hone_node *n) {
         return;
     }
     slope = tfl_const(l, t.type, kept, dims, t.data);
+    if (slope >= 0)
+        l->model.tensors[slope].quant = t.quant;
     tfl_op2(l, TFL_PRELU, x, slope, tfl_give(l, n->out[0], perm));
 }

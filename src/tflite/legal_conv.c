@@ -2,16 +2,20 @@
 #include <string.h>
 
 #include "tflite/legal_ops.h"
+#include "tflite/quant.h"
 #include "tflite/window.h"
 
 static const char *CURE_CONSTANT =
     "export with constant weights (no weight quantisation at run time)";
 
-/* The filter's elements in another order, with a height of 1 where there is none. */
-static int filter(tfl_legal *l, const hone_value *w, const int *order, const int32_t *dims) {
-    const hone_tensor *t = w->constant;
-    float *to = tfl_alloc(l, (size_t)hone_tensor_count(t), sizeof *to);
-    const float *from = tfl_floats(l, w);
+/* The filter's elements, floats or stored bytes, in another order, with a height of 1 where there
+ * is none. `outputs` is the ONNX dim that counts them. */
+static int filter(tfl_legal *l, const hone_value *w, const int *order, int outputs,
+                  const int32_t *dims) {
+    const hone_tensor *t = tfl_contents(l, w);
+    size_t bytes = l->is_integer ? 1 : sizeof(float);
+    char *to = tfl_alloc(l, (size_t)hone_tensor_count(t), bytes);
+    const char *from = l->is_integer ? t->data : (const char *)tfl_floats(l, w);
     if (!to || !from)
         return -1;
     int64_t size[4] = {t->dims[0], t->dims[1], t->rank == 4 ? t->dims[2] : 1, t->dims[t->rank - 1]};
@@ -21,22 +25,27 @@ static int filter(tfl_legal *l, const hone_value *w, const int *order, const int
         for (int64_t b = 0; b < size[order[1]]; ++b)
             for (int64_t c = 0; c < size[order[2]]; ++c)
                 for (int64_t d = 0; d < size[order[3]]; ++d)
-                    to[at++] = from[a * step[order[0]] + b * step[order[1]] + c * step[order[2]] +
-                                    d * step[order[3]]];
-    return tfl_const(l, TFL_F32, 4, dims, to);
+                    memcpy(to + bytes * (size_t)at++,
+                           from + bytes * (size_t)(a * step[order[0]] + b * step[order[1]] +
+                                                   c * step[order[2]] + d * step[order[3]]),
+                           bytes);
+    return l->is_integer ? tfl_quant_weights(l, w, dims, 4, tfl_position(order, 4, outputs), to)
+                         : tfl_const(l, TFL_F32, 4, dims, to);
 }
 
 /* Every kernel takes a bias; some demand one. */
-static int bias(tfl_legal *l, const hone_node *n, int at, int64_t channels) {
+static int bias(tfl_legal *l, const hone_node *n, int64_t channels, int x, int w) {
     int32_t dim = (int32_t)channels;
-    const hone_value *b = n->n_in > at ? n->in[at] : NULL;
+    const hone_value *b = n->n_in > 2 ? n->in[2] : NULL;
+    if (l->is_integer)
+        return tfl_quant_bias(l, b, channels, x, w);
     const float *v = b ? tfl_floats(l, b) : tfl_alloc(l, (size_t)channels, sizeof *v);
     return tfl_const(l, TFL_F32, 1, &dim, v);
 }
 
-static bool has_constant_weights(tfl_legal *l, const hone_node *n, int bias_at) {
-    const hone_value *b = n->n_in > bias_at ? n->in[bias_at] : NULL;
-    if (n->in[1]->constant && (!b || b->constant))
+static bool has_constant_weights(tfl_legal *l, const hone_node *n) {
+    const hone_value *b = n->n_in > 2 ? n->in[2] : NULL;
+    if (tfl_contents(l, n->in[1]) && (!b || tfl_contents(l, b)))
         return true;
     tfl_refuse(l, n, "variable-weights", CURE_CONSTANT, "the weights are no constants");
     return false;
@@ -44,13 +53,13 @@ static bool has_constant_weights(tfl_legal *l, const hone_node *n, int bias_at) 
 
 static void make_conv(tfl_legal *l, const hone_node *n, const tfl_window *w) {
     static const int ohwi[4] = {0, 2, 3, 1};
-    const hone_tensor *t = n->in[1]->constant;
+    const hone_tensor *t = tfl_contents(l, n->in[1]);
     int32_t dims[4] = {(int32_t)t->dims[0], (int32_t)w->kernel[0], (int32_t)w->kernel[1],
                        (int32_t)t->dims[1]};
     int in[3] = {tfl_window_input(l, n->in[0], w)};
     int padding = tfl_window_padding(l, w, false, &in[0]);
-    in[1] = filter(l, n->in[1], ohwi, dims);
-    in[2] = bias(l, n, 2, t->dims[0]);
+    in[1] = filter(l, n->in[1], ohwi, 0, dims);
+    in[2] = bias(l, n, t->dims[0], in[0], in[1]);
     int out = tfl_window_output(l, n->out[0], w);
     tfl_operator *op = tfl_op(l, TFL_CONV_2D, in, 3, out);
     tfl_option_byte(op, 0, padding);
@@ -64,12 +73,12 @@ static void make_conv(tfl_legal *l, const hone_node *n, const tfl_window *w) {
 
 static void make_depthwise(tfl_legal *l, const hone_node *n, const tfl_window *w) {
     static const int ihwo[4] = {1, 2, 3, 0};
-    const hone_tensor *t = n->in[1]->constant;
+    const hone_tensor *t = tfl_contents(l, n->in[1]);
     int32_t dims[4] = {1, (int32_t)w->kernel[0], (int32_t)w->kernel[1], (int32_t)t->dims[0]};
     int in[3] = {tfl_window_input(l, n->in[0], w)};
     int padding = tfl_window_padding(l, w, false, &in[0]);
-    in[1] = filter(l, n->in[1], ihwo, dims);
-    in[2] = bias(l, n, 2, t->dims[0]);
+    in[1] = filter(l, n->in[1], ihwo, 0, dims);
+    in[2] = bias(l, n, t->dims[0], in[0], in[1]);
     int out = tfl_window_output(l, n->out[0], w);
     tfl_operator *op = tfl_op(l, TFL_DEPTHWISE_CONV_2D, in, 3, out);
     tfl_option_byte(op, 0, padding);
@@ -84,7 +93,7 @@ static void make_depthwise(tfl_legal *l, const hone_node *n, const tfl_window *w
 
 void tfl_legal_conv(tfl_legal *l, const hone_node *n) {
     tfl_window w;
-    if (!has_constant_weights(l, n, 2) || !tfl_window_read(l, n, n->in[1]->type.dims + 2, &w))
+    if (!has_constant_weights(l, n) || !tfl_window_read(l, n, n->in[1]->type.dims + 2, &w))
         return;
     int64_t groups = hone_attr_int(n, "group", 1), channels = n->in[0]->type.dims[1];
     if (channels < 0) {
@@ -115,7 +124,7 @@ static bool crops_as_same(const tfl_window *w) {
 
 static void make_deconv(tfl_legal *l, const hone_node *n, const tfl_window *w) {
     static const int ohwi[4] = {1, 2, 3, 0};
-    const hone_tensor *t = n->in[1]->constant;
+    const hone_tensor *t = tfl_contents(l, n->in[1]);
     int32_t dims[4] = {(int32_t)t->dims[1], (int32_t)w->kernel[0], (int32_t)w->kernel[1],
                        (int32_t)t->dims[0]};
     int32_t begin[4] = {0, (int32_t)w->begin[0], (int32_t)w->begin[1], 0}, full[4];
@@ -127,9 +136,8 @@ static void make_deconv(tfl_legal *l, const hone_node *n, const tfl_window *w) {
     memcpy(full, l->model.tensors[out].dims, sizeof full);
     for (int i = 0; i < 2; ++i)
         full[1 + i] += crops ? begin[1 + i] + (int32_t)w->end[i] : 0;
-    int made = crops ? tfl_temp(l, TFL_F32, 4, full) : out;
-    int in[4] = {tfl_const_i32s(l, full, 4), filter(l, n->in[1], ohwi, dims), x,
-                 bias(l, n, 2, t->dims[1])};
+    int made = crops ? tfl_result(l, 4, full) : out, kernel = filter(l, n->in[1], ohwi, 1, dims);
+    int in[4] = {tfl_const_i32s(l, full, 4), kernel, x, bias(l, n, t->dims[1], x, kernel)};
     tfl_operator *op = tfl_op(l, TFL_TRANSPOSE_CONV, in, 4, made);
     tfl_option_byte(op, 0, is_same ? TFL_SAME : TFL_VALID);
     tfl_option_i32(op, 1, (int32_t)w->stride[1]);
@@ -144,7 +152,7 @@ static void make_deconv(tfl_legal *l, const hone_node *n, const tfl_window *w) {
 
 void tfl_legal_deconv(tfl_legal *l, const hone_node *n) {
     tfl_window w;
-    if (!has_constant_weights(l, n, 2) || !tfl_window_read(l, n, n->in[1]->type.dims + 2, &w))
+    if (!has_constant_weights(l, n) || !tfl_window_read(l, n, n->in[1]->type.dims + 2, &w))
         return;
     const int64_t *given;
     if (hone_attr_int(n, "group", 1) != 1 || tfl_window_is_dilated(&w)) {

@@ -2,9 +2,26 @@
 #include <string.h>
 
 #include "tflite/legal_ops.h"
+#include "tflite/quant.h"
+
+/* The same as it is stored, in bytes. */
+static int stored_weights(tfl_legal *l, const hone_value *v, bool is_transposed) {
+    const hone_tensor *t = tfl_contents(l, v);
+    int64_t k = t->dims[is_transposed ? 1 : 0], n = t->dims[is_transposed ? 0 : 1];
+    int32_t dims[2] = {(int32_t)n, (int32_t)k};
+    const char *from = t->data;
+    char *to = is_transposed ? NULL : tfl_alloc(l, (size_t)(n * k), 1);
+    for (int64_t i = 0; to && i < n; ++i) {
+        for (int64_t j = 0; j < k; ++j)
+            to[i * k + j] = from[j * n + i];
+    }
+    return tfl_quant_weights(l, v, dims, 2, 0, is_transposed ? from : to);
+}
 
 /* A constant matrix as the runtime wants weights, a row for each output; scaled. */
 static int weights(tfl_legal *l, const hone_value *v, bool is_transposed, float factor) {
+    if (l->is_integer)
+        return stored_weights(l, v, is_transposed);
     const hone_tensor *t = v->constant;
     const float *from = tfl_floats(l, v);
     int64_t k = t->dims[is_transposed ? 1 : 0], n = t->dims[is_transposed ? 0 : 1];
@@ -47,6 +64,11 @@ static int row_of(tfl_legal *l, const hone_value *c, int64_t columns, float beta
     return tfl_const(l, TFL_F32, 1, &dim, to);
 }
 
+static int integer_bias(tfl_legal *l, const hone_node *n, int x, int w) {
+    const hone_value *c = n->n_in > 2 ? n->in[2] : NULL;
+    return c ? tfl_quant_bias(l, c, n->out[0]->type.dims[1], x, w) : -1;
+}
+
 /* The product alone, scaled by alpha unless the weights were. */
 static int product(tfl_legal *l, const hone_node *n, int bias, float alpha) {
     bool trans_a = hone_attr_int(n, "transA", 0), trans_b = hone_attr_int(n, "transB", 0);
@@ -54,9 +76,12 @@ static int product(tfl_legal *l, const hone_node *n, int bias, float alpha) {
     int32_t dims[2];
     for (int i = 0; i < 2; ++i)
         dims[i] = n->out[0]->type.dims[i] < 0 ? -1 : (int32_t)n->out[0]->type.dims[i];
-    int a = tfl_take(l, n->in[0], NULL), out = tfl_temp(l, TFL_F32, 2, dims);
-    if (b->constant && !trans_a) {
-        fully_connected(l, a, weights(l, b, trans_b, alpha), bias, false, out);
+    int a = tfl_take(l, n->in[0], NULL), out = tfl_result(l, 2, dims);
+    if (tfl_contents(l, b) && !trans_a) {
+        int w = weights(l, b, trans_b, alpha);
+        if (l->is_integer)
+            bias = integer_bias(l, n, a, w);
+        fully_connected(l, a, w, bias, false, out);
         return out;
     }
     batch_matmul(l, a, tfl_take(l, b, NULL), trans_a, trans_b, out);
@@ -66,10 +91,10 @@ static int product(tfl_legal *l, const hone_node *n, int bias, float alpha) {
 void tfl_legal_gemm(tfl_legal *l, const hone_node *n) {
     const hone_value *c = n->n_in > 2 ? n->in[2] : NULL;
     float alpha = hone_attr_float(n, "alpha", 1), beta = hone_attr_float(n, "beta", 1);
-    bool is_connected = n->in[1]->constant && !hone_attr_int(n, "transA", 0);
+    bool is_connected = !l->is_integer && n->in[1]->constant && !hone_attr_int(n, "transA", 0);
     int bias = c && is_connected ? row_of(l, c, n->out[0]->type.dims[1], beta) : -1;
     int y = product(l, n, bias, alpha);
-    if (c && bias < 0) {
+    if (c && bias < 0 && !l->is_integer) {
         int addend = tfl_take(l, c, NULL);
         if (beta != 1)
             addend = tfl_apply2(l, TFL_MUL, addend, tfl_const_f32(l, beta));
@@ -99,7 +124,7 @@ static void vector_product(tfl_legal *l, const hone_node *n) {
         bool is_one = (i == rank - 2 && ra == 1) || (i == rank - 1 && rb == 1);
         full[i] = is_one ? 1 : final[k++];
     }
-    int y = tfl_temp(l, TFL_F32, rank, full);
+    int y = tfl_result(l, rank, full);
     batch_matmul(l, a, b, false, false, y);
     tfl_alias(l, n->out[0], tfl_reshape(l, y, r, final), NULL);
 }
@@ -116,7 +141,7 @@ void tfl_legal_matmul(tfl_legal *l, const hone_node *n) {
         return;
     }
     int x = tfl_take(l, a, NULL);
-    if (b->constant && tfl_rank(b) == 2) {
+    if (tfl_contents(l, b) && tfl_rank(b) == 2) {
         int w = weights(l, b, false, 1);
         fully_connected(l, x, w, -1, true, tfl_give(l, n->out[0], NULL));
         return;

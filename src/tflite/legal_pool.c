@@ -101,7 +101,7 @@ void tfl_legal_average_pool(tfl_legal *l, const hone_node *n) {
     /* SAME counts only what is inside; an explicit padding counts as a whole. */
     bool is_right = !is_padded(&w) || (padding == TFL_SAME && x == source && !counts_pads);
     int made = is_right ? out : tfl_like(l, out);
-    if (!is_right && padding == TFL_SAME) {
+    if (!is_right && (padding == TFL_SAME || l->is_integer)) {
         tfl_refuse(l, n, "unsupported-form", "export with explicit Pad nodes",
                    "an average over counted padding of this shape has no equivalent");
         return;
@@ -233,7 +233,7 @@ static void make_crd(tfl_legal *l, const hone_node *n) {
     int perm[TFL_MAX_RANK];
     tfl_channels_last(4, perm);
     int x = tfl_reshape(l, tfl_take(l, n->in[0], perm), 6, split);
-    int y = tfl_temp(l, TFL_F32, 6, moved);
+    int y = tfl_shaped_like(l, x, 6, moved);
     tfl_op2(l, TFL_TRANSPOSE, x, tfl_const_i32s(l, order, 6), y);
     tfl_alias(l, n->out[0], tfl_reshape(l, y, 4, joined), perm);
 }

@@ -1,12 +1,74 @@
-/* Quantisation. */
+/* QuantizeLinear and DequantizeLinear where they are no part of an operator on integers. */
 #include "tflite/legal_ops.h"
+#include "tflite/quant.h"
 
-static const char *CURE = "convert the float model; its weights in half precision: --fp16";
+static const char *CURE_FORM =
+    "quantise with constant scales, one for each tensor, or for each output channel of weights";
 
-void tfl_legal_quantize(tfl_legal *l, const hone_node *n) {
-    tfl_refuse(l, n, "quantised", CURE, "quantised models are not converted yet");
+/* True: refused. */
+static bool refuse_form(tfl_legal *l, const hone_node *n, const char *why) {
+    if (why)
+        tfl_refuse(l, n, "unsupported-form", CURE_FORM, "%s", why);
+    return why != NULL;
 }
 
+/* No operator: who reads the result takes what is stored, or asks for a DEQUANTIZE. */
 void tfl_legal_dequantize(tfl_legal *l, const hone_node *n) {
-    tfl_refuse(l, n, "quantised", CURE, "quantised models are not converted yet");
+    const hone_value *x = n->in[0], *y = n->out[0];
+    tfl_stored s;
+    const char *why = tfl_quant_of(l, n, &s);
+    if (x->constant) { /* else its readers take it as floats */
+        if (!why && tfl_type_of(x->type.dtype) >= 0) {
+            l->stored[y->id] = s;
+            l->stored[y->id].in = y;
+        }
+        return;
+    }
+    if (!why && s.quant.n != 1)
+        why = "scales by channel are of constants";
+    if (!why && l->stored[x->id].in &&
+        (l->stored[x->id].quant.scale[0] != s.quant.scale[0] ||
+         l->stored[x->id].quant.zero_point[0] != s.quant.zero_point[0]))
+        why = "the same integers have another scale or zero point elsewhere";
+    if (refuse_form(l, n, why))
+        return;
+    if (!l->stored[x->id].in) {
+        tfl_refuse(l, n, "unsupported-type", "quantise to int8, uint8 or int16",
+                   "DEQUANTIZE has no such integers");
+        return;
+    }
+    l->stored[y->id] = l->stored[x->id];
+}
+
+/* What is stored with these parameters already is the result. */
+static bool is_stored_so(tfl_legal *l, const hone_value *x, const tfl_stored *s) {
+    const tfl_stored *have = &l->stored[x->id];
+    return have->in && have->type == s->type && have->quant.n == 1 &&
+           have->quant.scale[0] == s->quant.scale[0] &&
+           have->quant.zero_point[0] == s->quant.zero_point[0];
+}
+
+void tfl_legal_quantize(tfl_legal *l, const hone_node *n) {
+    const hone_value *x = n->in[0], *y = n->out[0];
+    int perm[TFL_MAX_RANK];
+    tfl_stored s;
+    const char *why = tfl_quant_of(l, n, &s);
+    if (!why && s.quant.n != 1)
+        why = "scales by channel are of constants";
+    if (refuse_form(l, n, why))
+        return;
+    l->is_integer = l->stored[x->id].in != NULL;
+    tfl_order(l, x, perm);
+    int in = tfl_take(l, x, perm);
+    bool is_same = l->is_integer && is_stored_so(l, x, &s);
+    tfl_quant_leave(l);
+    if (in < 0)
+        return;
+    if (is_same) {
+        if (l->model.tensors[in].producer >= 0 && x->n_uses == 1)
+            l->model.tensors[in].name = y->name; /* what it holds now */
+        tfl_alias(l, y, in, perm);
+        return;
+    }
+    tfl_op1(l, TFL_QUANTIZE, in, tfl_give(l, y, perm));
 }

@@ -117,7 +117,10 @@ void tfl_legal_reshape(tfl_legal *l, const hone_node *n) {
     }
     for (int i = 0; i < rank; ++i)
         moved[i] = dims[out[i]];
-    tfl_alias(l, n->out[0], tfl_reshape(l, tfl_take(l, n->in[0], perm), rank, moved), out);
+    int t = tfl_reshape(l, tfl_take(l, n->in[0], perm), rank, moved);
+    if (t >= 0)
+        l->model.tensors[t].name = n->out[0]->name;
+    tfl_alias(l, n->out[0], t, out);
 }
 
 /* Only the order that the value carries changes. */
@@ -143,7 +146,7 @@ void tfl_legal_concat(tfl_legal *l, const hone_node *n) {
     int *in = tfl_alloc(l, (size_t)n->n_in, sizeof *in);
     tfl_identity(rank, perm);
     for (int i = n->n_in - 1; i >= 0; --i) {
-        if (!n->in[i]->constant)
+        if (!tfl_contents(l, n->in[i]))
             tfl_order(l, n->in[i], perm);
     }
     for (int i = 0; in && i < n->n_in; ++i)
@@ -247,6 +250,25 @@ void tfl_legal_slice(tfl_legal *l, const hone_node *n) {
 /* ---- padding ----------------------------------------------------------------------------------
  */
 
+/* PAD fills with 0, stored as the zero point where the tensor is quantised. -1: that is what the
+ * node does. */
+static int pad_value(tfl_legal *l, const hone_node *n, int x) {
+    const hone_value *v = n->n_in > 2 ? n->in[2] : NULL;
+    if (x < 0)
+        return -1;
+    if (l->is_integer) {
+        float real = v ? (float)hone_load_f64(v->constant->dtype, v->constant->data, 0) : 0;
+        return real == 0 ? -1 : tfl_const_like(l, x, real);
+    }
+    tfl_tensor t = l->model.tensors[x];
+    int value = v ? tfl_take(l, v, NULL) : -1;
+    if (!v && t.quant.n == 1)
+        value = tfl_const(l, t.type, 0, NULL, tfl_alloc(l, 1, 8));
+    if (value >= 0 && l->model.tensors[value].type == t.type)
+        l->model.tensors[value].quant = t.quant;
+    return value;
+}
+
 void tfl_legal_pad(tfl_legal *l, const hone_node *n) {
     const char *mode = hone_attr_string(n, "mode", "constant");
     bool is_constant = strcmp(mode, "constant") == 0, is_reflect = strcmp(mode, "reflect") == 0;
@@ -272,9 +294,9 @@ void tfl_legal_pad(tfl_legal *l, const hone_node *n) {
         pads[2 * at] = (int32_t)given[i];
         pads[2 * at + 1] = (int32_t)given[i + half];
     }
-    const hone_value *value = n->n_in > 2 ? n->in[2] : NULL;
-    int in[3] = {tfl_take(l, n->in[0], perm), tfl_const(l, TFL_I32, 2, shape, pads),
-                 value && is_constant ? tfl_take(l, value, NULL) : -1};
+    int in[3] = {tfl_take(l, n->in[0], perm), tfl_const(l, TFL_I32, 2, shape, pads), -1};
+    if (is_constant)
+        in[2] = pad_value(l, n, in[0]);
     int code = !is_constant ? TFL_MIRROR_PAD : in[2] >= 0 ? TFL_PADV2 : TFL_PAD;
     tfl_operator *op = tfl_op(l, code, in, code == TFL_PADV2 ? 3 : 2, tfl_give(l, n->out[0], perm));
     if (!is_constant)
@@ -341,13 +363,35 @@ void tfl_legal_range(tfl_legal *l, const hone_node *n) {
 /* ---- by index ---------------------------------------------------------------------------------
  */
 
+/* Indices below 0 count from the end. */
+static int wrapped(tfl_legal *l, const hone_value *v, int64_t size) {
+    int x = tfl_take(l, v, NULL), is_low = tfl_like(l, x);
+    char *zero = tfl_alloc(l, 1, 8), *step = tfl_alloc(l, 1, 8);
+    if (is_low < 0 || !zero || !step)
+        return -1;
+    tfl_type type = l->model.tensors[x].type;
+    memcpy(step, &size, 8); /* the low half is first, as in the file */
+    l->model.tensors[is_low].type = TFL_BOOL;
+    tfl_op2(l, TFL_LESS, x, tfl_const(l, type, 0, NULL, zero), is_low);
+    int moved = tfl_apply2(l, TFL_ADD, x, tfl_const(l, type, 0, NULL, step));
+    int in[3] = {is_low, moved, x}, out = tfl_like(l, x);
+    tfl_op(l, TFL_SELECT_V2, in, 3, out);
+    return out;
+}
+
+/* Indices into a table of results for signed bytes. */
+static bool are_of_bytes(const hone_value *v) {
+    const hone_node *n = v->producer;
+    return n && strcmp(n->op_name, "Cast") == 0 && n->in[0]->type.dtype == HONE_DTYPE_I8;
+}
+
 /* Indices without negative ones, which the runtime does not know; -1: refused. */
 static int indices(tfl_legal *l, const hone_node *n, int64_t size) {
     const hone_value *v = n->in[1];
     int count;
     const int64_t *given = tfl_ints(l, v, &count);
     if (!given)
-        return tfl_take(l, v, NULL);
+        return are_of_bytes(v) && size > 0 ? wrapped(l, v, size) : tfl_take(l, v, NULL);
     int32_t *fixed = tfl_alloc(l, (size_t)count + 1, sizeof *fixed), dims[TFL_MAX_RANK];
     for (int i = 0; fixed && i < count; ++i) {
         if (given[i] < 0 && size < 0) {
@@ -386,21 +430,6 @@ void tfl_legal_gather_nd(tfl_legal *l, const hone_node *n) {
     tfl_op2(l, TFL_GATHER_ND, x, at, tfl_give(l, n->out[0], NULL));
 }
 
-/* Indices below 0 count from the end. */
-static int wrapped(tfl_legal *l, const hone_node *n, tfl_type type, int64_t size) {
-    int x = tfl_take(l, n->in[0], NULL), is_low = tfl_like(l, x);
-    char *zero = tfl_alloc(l, 1, 8), *step = tfl_alloc(l, 1, 8);
-    if (is_low < 0 || !zero || !step)
-        return -1;
-    memcpy(step, &size, 8); /* the low half is first, as in the file */
-    l->model.tensors[is_low].type = TFL_BOOL;
-    tfl_op2(l, TFL_LESS, x, tfl_const(l, type, 0, NULL, zero), is_low);
-    int moved = tfl_apply2(l, TFL_ADD, x, tfl_const(l, type, 0, NULL, step));
-    int in[3] = {is_low, moved, x}, out = tfl_like(l, x);
-    tfl_op(l, TFL_SELECT_V2, in, 3, out);
-    return out;
-}
-
 void tfl_legal_one_hot(tfl_legal *l, const hone_node *n) {
     int count;
     const int64_t *depth = tfl_ints(l, n->in[1], &count);
@@ -416,7 +445,7 @@ void tfl_legal_one_hot(tfl_legal *l, const hone_node *n) {
     const char *pair = of == TFL_F32 ? (const char *)tfl_floats(l, n->in[2]) : values->data;
     if (!pair)
         return;
-    int in[4] = {wrapped(l, n, type, depth[0]), tfl_const_i32(l, (int32_t)depth[0]),
+    int in[4] = {wrapped(l, n->in[0], depth[0]), tfl_const_i32(l, (int32_t)depth[0]),
                  tfl_const(l, of, 0, NULL, pair + bytes), tfl_const(l, of, 0, NULL, pair)};
     tfl_operator *op = tfl_op(l, TFL_ONE_HOT, in, 4, tfl_give(l, n->out[0], NULL));
     int axis = (int)hone_attr_int(n, "axis", -1);

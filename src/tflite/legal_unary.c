@@ -73,6 +73,16 @@ static bool limit(const hone_node *n, int at, double missing, double *v) {
     return x->constant != NULL;
 }
 
+/* On integers: the same step of both the operand's and the result's quantisation. */
+static bool is_same_limit(const tfl_legal *l, int x, double a, double b) {
+    if (a == b || !l->is_integer || x < 0)
+        return a == b;
+    const tfl_tensor *t = &l->model.tensors[x];
+    const tfl_stored *y = &l->target;
+    return tfl_quantised(t->type, &t->quant, a) == tfl_quantised(t->type, &t->quant, b) &&
+           tfl_quantised(y->type, &y->quant, a) == tfl_quantised(y->type, &y->quant, b);
+}
+
 void tfl_legal_clip(tfl_legal *l, const hone_node *n) {
     static const struct {
         double low, high;
@@ -83,22 +93,27 @@ void tfl_legal_clip(tfl_legal *l, const hone_node *n) {
         {-1, 1, TFL_ACT_RELU_N1_TO_1, TFL_RELU_N1_TO_1},
     };
     double low, high;
-    int perm[TFL_MAX_RANK];
+    int perm[TFL_MAX_RANK], x = take(l, n, perm);
     bool is_constant = limit(n, 1, -INFINITY, &low);
     is_constant &= limit(n, 2, INFINITY, &high);
     bool is_float = tfl_type_of(n->in[0]->type.dtype) == TFL_F32;
     for (int i = 0; is_constant && is_float && i < 3; ++i) {
-        if (known[i].low == low &&
-            (known[i].high == high || (high > 3e38 && known[i].high > 3e38))) {
+        bool is_known =
+            is_same_limit(l, x, low, known[i].low) &&
+            (is_same_limit(l, x, high, known[i].high) || (high > 3e38 && known[i].high > 3e38));
+        if (is_known) {
             activate(l, n, known[i].activation, known[i].code);
             return;
         }
     }
-    int x = take(l, n, perm);
     if (n->n_in > 1 && n->in[1])
-        x = tfl_apply2(l, TFL_MAXIMUM, x, tfl_take(l, n->in[1], NULL));
+        x = tfl_apply2(l, TFL_MAXIMUM, x,
+                       l->is_integer ? tfl_const_like(l, x, (float)low)
+                                     : tfl_take(l, n->in[1], NULL));
     if (n->n_in > 2 && n->in[2])
-        x = tfl_apply2(l, TFL_MINIMUM, x, tfl_take(l, n->in[2], NULL));
+        x = tfl_apply2(l, TFL_MINIMUM, x,
+                       l->is_integer ? tfl_const_like(l, x, (float)high)
+                                     : tfl_take(l, n->in[2], NULL));
     finish(l, n, x, perm);
 }
 

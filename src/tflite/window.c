@@ -111,7 +111,7 @@ int tfl_window_output(tfl_legal *l, const hone_value *y, const tfl_window *w) {
     for (int i = 0; i < rank; ++i)
         dims[i] = y->type.dims[perm[i]] < 0 ? -1 : (int32_t)y->type.dims[perm[i]];
     to_four(dims, rank, four);
-    return tfl_temp(l, TFL_F32, 4, four);
+    return tfl_result(l, 4, four);
 }
 
 void tfl_window_alias(tfl_legal *l, const hone_value *y, int tensor, const tfl_window *w) {
@@ -149,9 +149,9 @@ static void pad(tfl_legal *l, const tfl_window *w, bool fills_lowest, int *tenso
             t.dims[1 + i] += pads[2 * (1 + i)] + pads[2 * (1 + i) + 1];
     }
     int in[3] = {*tensor, tfl_const(l, TFL_I32, 2, shape, pads), -1};
-    int out = tfl_temp(l, t.type, 4, t.dims);
+    int out = tfl_shaped_like(l, *tensor, 4, t.dims);
     if (fills_lowest)
-        in[2] = tfl_const_f32(l, -FLT_MAX);
+        in[2] = tfl_const_like(l, *tensor, -FLT_MAX);
     tfl_op(l, fills_lowest ? TFL_PADV2 : TFL_PAD, in, fills_lowest ? 3 : 2, out);
     *tensor = out;
 }

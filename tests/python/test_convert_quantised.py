@@ -1,0 +1,305 @@
+"""Quantised models to TensorFlow Lite: integer operators, LiteRT's outputs, and the way there and back."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import subprocess
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto as P
+from onnx import helper, numpy_helper
+
+interpreter = pytest.importorskip("ai_edge_litert.interpreter", reason="needs ai-edge-litert")
+
+import test_tflite  # noqa: E402
+
+PROGRAM = pathlib.Path(os.environ.get("HONE_LIBRARY", "build/libhone.so")).parent / "hone"
+if not PROGRAM.exists():
+    pytest.skip(f"the program {PROGRAM} is not built", allow_module_level=True)
+
+RNG = np.random.default_rng(5)
+
+
+def convert(source: pathlib.Path, out: pathlib.Path, *options: str) -> tuple[int, dict]:
+    command = [str(PROGRAM), "convert", str(source), "-o", str(out), "--json", *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.returncode, json.loads(done.stdout or "{}")
+
+
+def operators(path: pathlib.Path) -> list[str]:
+    return [op["op_name"] for op in test_tflite.litert(path)._get_ops_details()]
+
+
+# ---- there and back ----------------------------------------------------------------------------
+
+ROUND_TRIPS = [
+    "mlperf_tiny_ad01_int8",
+    "mlperf_tiny_kws_ref_model",
+    "mlperf_tiny_pretrainedResnet_quant",
+    "mlperf_tiny_vww_96_int8",
+    "tflm_person_detect",
+]
+
+
+@pytest.mark.parametrize("name", ROUND_TRIPS)
+def test_round_trip(name: str, tmp_path: pathlib.Path) -> None:
+    """LiteRT gives the same integers before and after .tflite to .onnx to .tflite, by as many operators."""
+    source = test_tflite.SHARED / "models" / f"{name}.tflite"
+    if not source.exists():
+        pytest.skip(f"no models in {test_tflite.SHARED}")
+    middle, back = tmp_path / "m.onnx", tmp_path / "m.tflite"
+    for a, b in ((source, middle), (middle, back)):
+        status, facts = convert(a, b)
+        assert status == 0 and facts["verified"] and facts["outputs_max_steps"] <= 4, facts
+    assert len(operators(back)) == len(operators(source))
+    before, after = test_tflite.litert(source), test_tflite.litert(back)
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        for x, y in zip(before.get_input_details(), after.get_input_details(), strict=True):
+            value = test_tflite.random_input(rng, x)
+            before.set_tensor(x["index"], value)
+            after.set_tensor(y["index"], value)
+        before.invoke()
+        after.invoke()
+        for x, y in zip(before.get_output_details(), after.get_output_details(), strict=True):
+            assert x["quantization"] == y["quantization"]
+            np.testing.assert_array_equal(before.get_tensor(x["index"]), after.get_tensor(y["index"]))
+
+
+# ---- single operators --------------------------------------------------------------------------
+
+
+class Model:
+    """A quantised model in the making: each float operator stands between Q and DQ."""
+
+    def __init__(self, dtype: type = np.int8) -> None:
+        self.dtype, self.nodes, self.constants, self.inputs = dtype, [], [], []
+
+    def constant(self, value: np.ndarray) -> str:
+        name = f"c{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(np.asarray(value), name))
+        return name
+
+    def add(self, op: str, *inputs: str, **attributes: object) -> str:
+        out = f"v{len(self.nodes)}"
+        self.nodes.append(helper.make_node(op, list(inputs), [out], **attributes))
+        return out
+
+    def parameters(self, scale: float, zero: int) -> tuple[str, str]:
+        return self.constant(np.float32(scale)), self.constant(self.dtype(zero))
+
+    def input(self, *shape: int, scale: float = 0.03, zero: int = 3) -> str:
+        name = f"x{len(self.inputs)}"
+        self.inputs.append(helper.make_tensor_value_info(name, P.FLOAT, shape))
+        return self.pair(name, scale, zero)
+
+    def pair(self, value: str, scale: float = 0.05, zero: int = -4) -> str:
+        scale_zero = self.parameters(scale, zero)
+        return self.add("DequantizeLinear", self.add("QuantizeLinear", value, *scale_zero), *scale_zero)
+
+    def weights(self, *shape: int, axis: int | None = 0) -> str:
+        """Stored weights with a scale for each slice of the axis, or one."""
+        stored = RNG.integers(0 if self.dtype == np.uint8 else -127, 128, shape)
+        kind = np.uint8 if self.dtype == np.uint8 else np.int8
+        scales = np.float32(0.004) if axis is None else RNG.uniform(0.002, 0.006, shape[axis])
+        zeros = np.full(np.shape(scales), 60 if kind == np.uint8 else 0, kind)
+        name = self.constant(stored.astype(kind))
+        extra = {} if axis is None else {"axis": axis}
+        inputs = (name, self.constant(np.float32(scales)), self.constant(zeros))
+        return self.add("DequantizeLinear", *inputs, **extra)
+
+    def save(self, path: pathlib.Path, value: str) -> None:
+        self.nodes.append(helper.make_node("Identity", [value], ["y"]))
+        out = helper.make_tensor_value_info("y", P.FLOAT, None)
+        graph = helper.make_graph(self.nodes, "g", self.inputs, [out], self.constants)
+        made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+        onnx.save(made, path)
+
+
+def conv(m: Model, group: int = 1, act: str = "", **attributes: object) -> str:
+    x = m.input(1, 4, 9, 10)
+    w = m.weights(8, 4 // group, 3, 3, axis=None if m.dtype == np.uint8 else 0)
+    y = m.add("Conv", x, w, m.constant(np.linspace(-1, 1, 8, dtype=np.float32)), group=group, **attributes)
+    return m.pair(m.add(act, y) if act else y, 0.05, 100 if m.dtype == np.uint8 else -4)
+
+
+def conv16(m: Model) -> str:
+    y = m.add("Conv", m.input(1, 4, 9, 10, scale=0.0002, zero=0), m.weights(8, 4, 3, 3))
+    return m.pair(y, 0.0003, 0)
+
+
+def clip(m: Model, low: float, high: float) -> str:
+    x, w = m.input(1, 4, 9, 10), m.weights(8, 4, 3, 3)
+    y = m.add("Conv", x, w)
+    return m.pair(m.add("Clip", y, m.constant(np.float32(low)), m.constant(np.float32(high))), 0.02, -128)
+
+
+def gemm(m: Model) -> str:
+    x, w = m.input(3, 7), m.weights(5, 7)
+    return m.pair(m.add("Gemm", x, w, m.constant(np.arange(5, dtype=np.float32)), transB=1))
+
+
+def matmul_and_bias(m: Model) -> str:
+    y = m.add("MatMul", m.input(2, 3, 7), m.weights(7, 5, axis=1))
+    return m.pair(m.add("Add", y, m.constant(np.arange(5, dtype=np.float32))))
+
+
+def matmul(m: Model) -> str:
+    return m.pair(m.add("MatMul", m.input(2, 3, 7), m.input(2, 7, 5, scale=0.02, zero=0)))
+
+
+def binary(m: Model, op: str) -> str:
+    return m.pair(m.add(op, m.input(1, 4, 5, 6), m.input(1, 4, 1, 6, scale=0.02, zero=-7)), 0.047)
+
+
+def with_constant(m: Model) -> str:
+    return m.pair(m.add("Mul", m.input(1, 4, 5, 6), m.weights(1, 4, 1, 1, axis=None)), 0.02)
+
+
+def unary(m: Model, op: str, **attributes: object) -> str:
+    return m.pair(m.add(op, m.input(1, 4, 5, 6), **attributes))
+
+
+def softmax(m: Model, scale: float = 1 / 256, zero: int = -128) -> str:
+    return m.pair(m.add("Softmax", m.input(3, 10), axis=-1), scale, zero)
+
+
+def mean(m: Model) -> str:
+    x = m.add("Conv", m.input(1, 4, 9, 10), m.weights(8, 4, 3, 3))
+    return m.pair(m.add("ReduceMean", m.pair(x), m.constant(np.array([2, 3]))), 0.02, 1)
+
+
+def concat(m: Model) -> str:
+    return m.pair(m.add("Concat", m.input(1, 4, 5, 6), m.input(1, 2, 5, 6, scale=0.01), axis=1), 0.03, 3)
+
+
+def moves(m: Model) -> str:
+    """Nothing is rounded between operators that only move, so no pair stands between them."""
+    x = m.add("Transpose", m.input(1, 4, 6, 8), perm=[0, 2, 3, 1])
+    x = m.add("Slice", x, m.constant(np.array([1])), m.constant(np.array([5])), m.constant(np.array([1])))
+    x = m.add("Pad", x, m.constant(np.array([0, 1, 0, 0, 0, 0, 2, 0])))
+    return m.pair(m.add("Reshape", x, m.constant(np.array([5, -1]))), 0.03, 3)
+
+
+def max_pool(m: Model) -> str:
+    """Padding that SAME does not mean, with what never wins."""
+    x = m.input(1, 4, 9, 10, zero=-20)
+    return m.pair(m.add("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[0, 0, 2, 2]), 0.03, -20)
+
+
+def on_floats(m: Model) -> str:
+    """Erf has no integers: DEQUANTIZE before it, QUANTIZE behind."""
+    return m.pair(m.add("Erf", m.input(1, 4, 5, 6)), 0.008, 0)
+
+
+#: The model, how many operators of a kind it becomes, and the type.
+FLOATS = {"DEQUANTIZE": 1, "QUANTIZE": 1}  # at the output and the input only
+OPERATORS = {
+    "conv": (conv, {"CONV_2D": 1}, np.int8),
+    "conv_uint8": (conv, {"CONV_2D": 1}, np.uint8),
+    "conv_int16": (conv16, {"CONV_2D": 1}, np.int16),
+    "conv_relu": (lambda m: conv(m, act="Relu"), {"CONV_2D": 1}, np.int8),
+    "conv_padded": (lambda m: conv(m, pads=[1, 0, 2, 1], strides=[2, 2]), {"PAD": 1, "CONV_2D": 1}, np.int8),
+    "depthwise": (lambda m: conv(m, group=4, pads=[1, 1, 1, 1]), {"DEPTHWISE_CONV_2D": 1}, np.int8),
+    "clip_6": (lambda m: clip(m, 0, 6), {"CONV_2D": 1}, np.int8),
+    "clip_1": (lambda m: clip(m, -1, 1), {"CONV_2D": 1}, np.int8),
+    "clip_other": (lambda m: clip(m, 0, 3), {"CONV_2D": 1, "MINIMUM": 1, "MAXIMUM": 1}, np.int8),
+    "gemm": (gemm, {"FULLY_CONNECTED": 1}, np.int8),
+    "matmul_bias": (matmul_and_bias, {"FULLY_CONNECTED": 1}, np.int8),
+    "matmul": (matmul, {"BATCH_MATMUL": 1, "QUANTIZE": 2}, np.int8),
+    "add": (lambda m: binary(m, "Add"), {"ADD": 1, "QUANTIZE": 2}, np.int8),
+    "sub": (lambda m: binary(m, "Sub"), {"SUB": 1, "QUANTIZE": 2}, np.int8),
+    "mul": (lambda m: binary(m, "Mul"), {"MUL": 1, "QUANTIZE": 2}, np.int8),
+    "max": (lambda m: binary(m, "Max"), {"MAXIMUM": 1, "QUANTIZE": 4}, np.int8),
+    "mul_constant": (with_constant, {"MUL": 1}, np.int8),
+    "concat": (concat, {"CONCATENATION": 1, "QUANTIZE": 3}, np.int8),
+    "mean": (mean, {"CONV_2D": 1, "MEAN": 1}, np.int8),
+    "global_pool": (lambda m: unary(m, "GlobalAveragePool"), {"MEAN": 1}, np.int8),
+    "average_pool": (
+        lambda m: unary(m, "AveragePool", kernel_shape=[2, 2]),
+        {"AVERAGE_POOL_2D": 1, "QUANTIZE": 2},  # pools keep the scale
+        np.int8,
+    ),
+    "max_pool": (max_pool, {"PADV2": 1, "MAX_POOL_2D": 1}, np.int8),
+    "softmax": (softmax, {"SOFTMAX": 1}, np.int8),
+    "softmax_other_scale": (lambda m: softmax(m, 1 / 128, 0), {"SOFTMAX": 1, "QUANTIZE": 2}, np.int8),
+    "sigmoid": (lambda m: unary(m, "Sigmoid"), {"LOGISTIC": 1, "QUANTIZE": 2}, np.int8),
+    "tanh": (lambda m: unary(m, "Tanh"), {"TANH": 1, "QUANTIZE": 2}, np.int8),
+    "hard_swish": (lambda m: unary(m, "HardSwish"), {"HARD_SWISH": 1}, np.int8),
+    "leaky_relu": (lambda m: unary(m, "LeakyRelu", alpha=0.2), {"LEAKY_RELU": 1}, np.int8),
+    "relu": (lambda m: unary(m, "Relu"), {"RELU": 1}, np.int8),
+    "moves": (moves, {"SLICE": 1, "PAD": 1}, np.int8),
+    "on_floats": (on_floats, {"DEQUANTIZE": 2, "QUANTIZE": 2}, np.int8),
+}
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_operator(name: str, tmp_path: pathlib.Path) -> None:
+    """LiteRT's result is the float model's between Q and DQ, a step aside (two where it rounds twice)."""
+    ort = pytest.importorskip("onnxruntime", reason="needs onnxruntime")
+    build, expected, dtype = OPERATORS[name]
+    m = Model(dtype)
+    path, out = tmp_path / "m.onnx", tmp_path / "m.tflite"
+    m.save(path, build(m))
+    status, facts = convert(path, out)
+    assert status == 0 and facts["verified"], facts
+    kinds = operators(out)
+    for kind, count in {**FLOATS, **expected}.items():
+        assert kinds.count(kind) == count, kinds
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    step = max(float(q[0]) for q in outputs_steps(path))
+    rng = np.random.default_rng(1)
+    for _ in range(5):
+        feeds = {i.name: rng.standard_normal(i.shape).astype(np.float32) for i in session.get_inputs()}
+        want = session.run(None, feeds)[0]
+        got = test_tflite.litert(out).get_signature_runner()(**feeds)["y"]
+        assert got.shape == want.shape
+        assert np.abs(got - want).max() <= 2.001 * step
+        assert np.abs(got - want).mean() <= 0.35 * step
+
+
+def outputs_steps(path: pathlib.Path) -> list[np.ndarray]:
+    """The scale of the last QuantizeLinear."""
+    graph = onnx.load(path).graph
+    last = [n for n in graph.node if n.op_type == "QuantizeLinear"][-1]
+    return [numpy_helper.to_array(t).reshape(1) for t in graph.initializer if t.name == last.input[1]]
+
+
+def test_refused(tmp_path: pathlib.Path) -> None:
+    """What LiteRT's kernels do not have, everything at once."""
+    m = Model(np.uint8)
+    x = m.input(1, 4, 9, 10, zero=100)
+    m.dtype = np.int8
+    w = m.weights(8, 4, 3, 3)
+    m.dtype = np.uint8
+    y = m.pair(m.add("Conv", x, w), 0.05, 100)
+    scales = m.constant(np.full(8, 0.02, np.float32))
+    zeros = m.constant(np.zeros(8, np.uint8))
+    q = m.add("QuantizeLinear", y, scales, zeros, axis=1)
+    path, out = tmp_path / "m.onnx", tmp_path / "m.tflite"
+    m.save(path, m.add("DequantizeLinear", q, scales, zeros, axis=1))
+    status, facts = convert(path, out)
+    assert status != 0 and not out.exists()
+    reasons = [f["reason"] for f in facts["findings"]]
+    assert reasons == ["quantised", "unsupported-form", "unsupported-form"], facts
+    assert all(f["cure"] for f in facts["findings"])
+
+
+def test_wrong_results_are_found(tmp_path: pathlib.Path) -> None:
+    """The verb's own check fails where results are dozens of steps apart: here for want of ties."""
+    m = Model()
+    x = m.input(1, 4, 9, 10)
+    # LiteRT rounds halves away from zero, ONNX to even, and the product makes 64 steps of one.
+    half = m.add("Mul", x, m.constant(np.float32(0.5)))
+    coarse = m.pair(half, 0.03, 0)
+    big = m.add("Mul", coarse, m.constant(np.float32(64)))
+    path, out = tmp_path / "m.onnx", tmp_path / "m.tflite"
+    m.save(path, m.add("QuantizeLinear", big, *m.parameters(0.03, 0)))
+    status, facts = convert(path, out)
+    assert status != 0 and not out.exists(), facts
