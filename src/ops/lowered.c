@@ -4,6 +4,19 @@
 
 #include "ir/op.h"
 
+/* Sizes whose products and sums fit; pads: both ends of n axes. */
+static bool is_window(const int64_t *kernel, const int64_t *stride, const int64_t *dilation,
+                      const int64_t *pad, int n) {
+    for (int d = 0; d < n; ++d) {
+        const int64_t sizes[] = {pad[d], pad[n + d], kernel[d], stride[d], dilation[d]};
+        for (int i = 0; i < 5; ++i) {
+            if (sizes[i] < (i >= 2) || sizes[i] > INT32_MAX) /* pads may be 0 */
+                return false;
+        }
+    }
+    return true;
+}
+
 static hone_status infer_window(hone_infer_ctx *c, int64_t channels) {
     const hone_type *in = &c->in[0];
     const int64_t *kernel, *stride, *dilation, *pad;
@@ -15,15 +28,16 @@ static hone_status infer_window(hone_infer_ctx *c, int64_t channels) {
         hone_attr_ints(c->node, "pads", &pad) != 2 * n)
         return hone_infer_fail(c, HONE_E_FORMAT, "the window's attributes do not fit rank %d",
                                in->rank);
+    if (!is_window(kernel, stride, dilation, pad, n))
+        return hone_infer_fail(c, HONE_E_FORMAT, "the window is not possible");
     hone_infer_same(c, 0, 0);
     int first = hone_attr_int(c->node, "planar", 0) ? 2 : 1; /* spatial axis of the input */
     bool is_ceil = hone_attr_int(c->node, "ceil_mode", 0) != 0;
     for (int d = 0; d < n; ++d) {
         int64_t size = in->dims[first + d];
         c->out[0].dims[d + 1] = HONE_DIM_UNKNOWN;
-        if (stride[d] < 1 || dilation[d] < 1 || kernel[d] < 1 || pad[d] < 0 || pad[n + d] < 0 ||
-            size > INT32_MAX)
-            return hone_infer_fail(c, HONE_E_FORMAT, "the window of axis %d is not possible", d);
+        if (size > INT32_MAX)
+            return hone_infer_fail(c, HONE_E_SHAPE, "axis %d is too large", d);
         if (size < 0)
             continue;
         int64_t span = size + pad[d] + pad[n + d] - (kernel[d] - 1) * dilation[d] - 1;
@@ -39,12 +53,13 @@ static hone_status infer_window(hone_infer_ctx *c, int64_t channels) {
 
 /* Products write another type than they read where `to` says so. */
 static hone_status store_as(hone_infer_ctx *c) {
-    if (c->out[0].kind == HONE_KIND_TENSOR)
-        c->out[0].dtype = (hone_dtype)hone_attr_int(c->node, "to", (int64_t)c->out[0].dtype);
-    return c->out[0].dtype == HONE_DTYPE_NONE ||
-                   hone_dtype_in(c->out[0].dtype, HONE_T(F32) | HONE_T(BF16))
-               ? HONE_OK
-               : hone_infer_fail(c, HONE_E_FORMAT, "results of type %d", (int)c->out[0].dtype);
+    if (c->out[0].kind != HONE_KIND_TENSOR)
+        return HONE_OK;
+    int64_t to = hone_attr_int(c->node, "to", (int64_t)c->out[0].dtype);
+    if (to != HONE_DTYPE_NONE && to != HONE_DTYPE_F32 && to != HONE_DTYPE_BF16)
+        return hone_infer_fail(c, HONE_E_FORMAT, "results of type %" PRId64, to);
+    c->out[0].dtype = (hone_dtype)to;
+    return HONE_OK;
 }
 
 hone_status hone_infer_lowered_conv(hone_infer_ctx *c) {
@@ -69,10 +84,12 @@ hone_status hone_infer_lowered_deconv(hone_infer_ctx *c) {
         hone_attr_ints(c->node, "output_padding", &extra) != n)
         return hone_infer_fail(c, HONE_E_FORMAT, "the window's attributes do not fit rank %d",
                                in->rank);
+    if (!is_window(kernel, stride, dilation, pad, n))
+        return hone_infer_fail(c, HONE_E_FORMAT, "the window is not possible");
     hone_infer_same(c, 0, 0);
     for (int d = 0; d < n; ++d) {
         int64_t size = in->dims[d + 1];
-        if (size > INT32_MAX || stride[d] < 1 || stride[d] > INT32_MAX)
+        if (size > INT32_MAX || extra[d] < 0 || extra[d] > INT32_MAX)
             return hone_infer_fail(c, HONE_E_SHAPE, "axis %d is too large", d);
         int64_t out = (size - 1) * stride[d] + (kernel[d] - 1) * dilation[d] + 1 + extra[d] -
                       pad[d] - pad[n + d];
