@@ -42,6 +42,35 @@ static void broadcasts(int64_t rows, int64_t columns) {
     check("broadcasts", &b, "Eltwise:eltwise_f32", y);
 }
 
+/* x * factor + addend, which has a loop of its own; kind: of the addend. */
+static void scaled(int64_t rows, int64_t columns, int kind, bool has_relu, bool is_turned) {
+    gt b = gt_begin();
+    hone_value *x = gt_input(&b, HONE_DTYPE_F32, GT_DIMS(rows, columns));
+    hone_value *factor = gt_weight(&b, GT_DIMS(columns));
+    hone_value *addend = kind == 0   ? gt_weight(&b, GT_DIMS(columns))
+                         : kind == 1 ? gt_input(&b, HONE_DTYPE_F32, GT_DIMS(rows, columns))
+                         : kind == 2 ? hone_graph_const_f32(b.g, "c", 0.1f)
+                         : kind == 3 ? gt_input(&b, HONE_DTYPE_F32, GT_DIMS(rows, 1))
+                                     : x;
+    hone_value *y = is_turned ? gt_node(&b, "Mul", 2, factor, x) : gt_node(&b, "Mul", 2, x, factor);
+    y = is_turned ? gt_node(&b, "Add", 2, addend, y) : gt_node(&b, "Add", 2, y, addend);
+    check("scaled", &b, "Eltwise:eltwise_f32", has_relu ? gt_node(&b, "Relu", 1, y) : y);
+}
+
+/* The same between products, where its values are BF16. */
+static void scaled_bf16(int64_t columns) {
+    gt b = gt_begin();
+    b.precision = HONE_PRECISION_BF16;
+    hone_value *x = gt_input(&b, HONE_DTYPE_F32, GT_DIMS(5, 8));
+    hone_value *y =
+        gt_node(&b, "Sigmoid", 1, gt_node(&b, "MatMul", 2, x, gt_weight(&b, GT_DIMS(8, columns))));
+    hone_value *z = gt_node(&b, "Mul", 2, y, gt_weight(&b, GT_DIMS(columns)));
+    z = gt_node(&b, "Relu", 1, gt_node(&b, "Add", 2, z, gt_weight(&b, GT_DIMS(columns))));
+    z = gt_node(&b, "MatMul", 2, z, gt_weight(&b, GT_DIMS(columns, 7)));
+    gt_finish(&b, "scaled BF16", 0.05, NULL, 2, z,
+              gt_node(&b, "MatMul", 2, y, gt_weight(&b, GT_DIMS(columns, 3))));
+}
+
 static void diamonds(void) {
     gt b = gt_begin();
     hone_value *x = gt_input(&b, HONE_DTYPE_F32, GT_DIMS(7, 33));
@@ -104,6 +133,12 @@ static void limits(void) {
 }
 
 int main(void) {
+    for (int64_t columns = 1; columns <= 70; columns += columns < 18 ? 1 : 13) {
+        for (int v = 0; v < 20; ++v)
+            scaled(1 + columns % 40, columns, v % 5, v % 2, v / 10);
+        scaled_bf16(columns);
+    }
+    scaled(300, 33, 0, true, false);
     static const int64_t sizes[] = {1, 3, 8, 17, 255, 256, 300};
     for (int i = 0; i < 7; ++i) {
         for (int k = 0; k < 7; ++k)

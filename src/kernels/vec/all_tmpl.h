@@ -5,6 +5,8 @@
 
 #include "kernels/vec.h"
 
+#define VEC_INLINE static inline __attribute__((always_inline))
+
 #include "math_tmpl.h"
 
 #include "eltwise_tmpl.h"

@@ -293,6 +293,73 @@ static void ew_tile(const hone_ew_program *p, void *const *out, ew_arg *values, 
     }
 }
 
+/* ---- x * factor + addend, and RELU: a batch normalisation that no convolution took ------------
+ */
+
+/* Inputs of such a program; its steps at once, with the roundings of each. */
+typedef struct ew_scaling {
+    int x, factor, addend;
+    bool has_relu;
+} ew_scaling;
+
+static bool ew_is_scaling(const hone_ew_program *p, ew_scaling *a) {
+    const hone_ew_step *s = p->steps;
+    const int product = p->n_in, sum = p->n_in + 1, last = p->n_in + p->n_steps - 1;
+    if (p->n_steps < 2 || p->n_steps > 3 || p->n_out != 1 || p->out_value[0] != last ||
+        p->out_type[0] == HONE_EW_U8 || s[0].op != HONE_EW_MUL || s[1].op != HONE_EW_ADD ||
+        (p->n_steps == 3 && (s[2].op != HONE_EW_RELU || s[2].src[0] != sum)))
+        return false;
+    int is_second = p->in_kind[s[0].src[0]] != HONE_EW_DENSE, follows = s[1].src[0] == product;
+    *a =
+        (ew_scaling){s[0].src[is_second], s[0].src[!is_second], s[1].src[follows], p->n_steps == 3};
+    return p->in_kind[a->x] == HONE_EW_DENSE && p->in_type[a->x] != HONE_EW_U8 &&
+           s[1].src[!follows] == product && a->addend < p->n_in && a->factor != a->x &&
+           a->addend != a->x;
+}
+
+VEC_INLINE void ew_scale_tile(bool from_bf16, bool to_bf16, bool has_relu, const void *x,
+                              ew_arg factor, ew_arg addend, void *y, int64_t n) {
+    const float *xf = x;
+    const uint16_t *xh = x;
+    for (int64_t i = 0; i < n; i += VW) {
+        const int64_t left = n - i;
+        const float *f = factor.p + i * factor.step, *a = addend.p + i * addend.step;
+        vf v = left < VW ? (from_bf16 ? vf_load_bf16_n(xh + i, left) : vf_load_n(xf + i, left))
+                         : (from_bf16 ? vf_load_bf16(xh + i) : vf_load(xf + i));
+        v = vf_mul(v, left < VW ? vf_load_n(f, left) : vf_load(f));
+        v = vf_add(v, left < VW ? vf_load_n(a, left) : vf_load(a));
+        if (has_relu)
+            v = vf_max(vf_set1(0.0f), v);
+        if (left < VW && to_bf16)
+            vf_store_bf16_n((uint16_t *)y + i, v, left);
+        else if (left < VW)
+            vf_store_n((float *)y + i, v, left);
+        else if (to_bf16)
+            vf_store_bf16((uint16_t *)y + i, v);
+        else
+            vf_store((float *)y + i, v);
+    }
+}
+
+static void ew_scale(const ew_scaling *a, bool from_bf16, bool to_bf16, const void *x,
+                     ew_arg factor, ew_arg addend, void *y, int64_t n) {
+#define EW_CASE(from, to, relu)                                                                    \
+    if (from_bf16 == from && to_bf16 == to && a->has_relu == relu)                                 \
+    ew_scale_tile(from, to, relu, x, factor, addend, y, n)
+    EW_CASE(false, false, false);
+    EW_CASE(false, false, true);
+    EW_CASE(false, true, false);
+    EW_CASE(false, true, true);
+    EW_CASE(true, false, false);
+    EW_CASE(true, false, true);
+    EW_CASE(true, true, false);
+    EW_CASE(true, true, true);
+#undef EW_CASE
+}
+
+/* ---- running ----------------------------------------------------------------------------------
+ */
+
 static void ew_run(const hone_ew_program *p, const void *const *in, void *const *out, int64_t begin,
                    int64_t end, void *scratch) {
     float *regs = scratch, *buffers = regs + (int64_t)p->n_regs * HONE_EW_STRIDE;
@@ -300,6 +367,8 @@ static void ew_run(const hone_ew_program *p, const void *const *in, void *const 
     if (begin >= end)
         return;
     int64_t row = p->dims[p->rank - 1];
+    ew_scaling scaling = {0};
+    const bool is_scaling = ew_is_scaling(p, &scaling);
     for (int k = 0; k < p->n_in; ++k) {
         float *buffer = buffers + (int64_t)k * HONE_EW_ROOM * HONE_EW_STRIDE;
         if (p->in_kind[k] == HONE_EW_SCALAR)
@@ -312,9 +381,20 @@ static void ew_run(const hone_ew_program *p, const void *const *in, void *const 
         n = end - e < HONE_EW_TILE ? end - e : HONE_EW_TILE;
         if (p->by_rows && n > row - e % row)
             n = row - e % row;
-        for (int k = 0; k < p->n_in; ++k)
+        for (int k = 0; k < p->n_in; ++k) {
+            if (is_scaling && k == scaling.x)
+                continue;
             values[k] =
                 ew_input(p, in[k], k, e, n, buffers + (int64_t)k * HONE_EW_ROOM * HONE_EW_STRIDE);
-        ew_tile(p, out, values, e, n, regs);
+        }
+        if (!is_scaling) {
+            ew_tile(p, out, values, e, n, regs);
+            continue;
+        }
+        const int64_t from_size = ew_sizes[p->in_type[scaling.x]],
+                      to_size = ew_sizes[p->out_type[0]];
+        ew_scale(&scaling, from_size == 2, to_size == 2,
+                 (const char *)in[scaling.x] + e * from_size, values[scaling.factor],
+                 values[scaling.addend], (char *)out[0] + e * to_size, n);
     }
 }

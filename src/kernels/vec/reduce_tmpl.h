@@ -1,8 +1,6 @@
 /* Reductions: see kernels/reduce.h. */
 #include "kernels/reduce.h"
 
-#define VEC_INLINE static inline __attribute__((always_inline))
-
 VEC_INLINE float red_init(int op) {
     switch (op) {
     case HONE_REDUCE_MAX:
