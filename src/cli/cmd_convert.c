@@ -55,7 +55,9 @@ static double at_least(double given, double least) {
 static bool is_quantised(const hone_graph *g) {
     for (int i = 0; i < g->n_nodes; ++i) {
         const hone_node *n = g->nodes[i];
-        if (strcmp(n->domain, "ai.hone") == 0 || strcmp(n->op_name, "QuantizeLinear") == 0)
+        bool rounds = strcmp(n->op_name, "QuantizeLinear") == 0 ||
+                      strncmp(n->op_name, "QLinear", 7) == 0 || strcmp(n->op_name, "QGemm") == 0;
+        if (rounds || strcmp(n->domain, "ai.hone") == 0)
             return true;
     }
     return false;

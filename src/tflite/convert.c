@@ -5,6 +5,7 @@
 
 #include "passes/pass.h"
 #include "tflite/legal_ops.h"
+#include "tflite/qoperator.h"
 #include "tflite/quant.h"
 #include "tflite/versions.h"
 
@@ -223,6 +224,7 @@ hone_status hone_tflite_convert(hone_graph *g, const hone_tflite_options *option
                                 hone_findings *findings, hone_tflite_put put, void *arg,
                                 hone_error *err) {
     hone_arena arena;
+    HONE_TRY(hone_tflite_expand_qoperators(g, err));
     HONE_TRY(hone_passes_run(g, &(hone_pass_options){.only = PASSES, .stop_at = -1}, err));
     if (hone_graph_index(g) != HONE_OK)
         return hone_fail(err, HONE_E_NOMEM, "no memory to index the graph");
