@@ -57,18 +57,27 @@ static void scaled(int64_t rows, int64_t columns, int kind, bool has_relu, bool 
     check("scaled", &b, "Eltwise:eltwise_f32", has_relu ? gt_node(&b, "Relu", 1, y) : y);
 }
 
-/* The same between products, where its values are BF16. */
-static void scaled_bf16(int64_t columns) {
+/* The same between products, where its values are BF16; and its parts, with operands of one row or
+ * of all. */
+static hone_value *product(gt *b, hone_value *x, int64_t n, int64_t columns) {
+    return gt_node(b, "MatMul", 2, x, gt_weight(b, GT_DIMS(n, columns)));
+}
+
+static void scaled_bf16(int64_t columns, int kind) {
     gt b = gt_begin();
     b.precision = HONE_PRECISION_BF16;
     hone_value *x = gt_input(&b, HONE_DTYPE_F32, GT_DIMS(5, 8));
-    hone_value *y =
-        gt_node(&b, "Sigmoid", 1, gt_node(&b, "MatMul", 2, x, gt_weight(&b, GT_DIMS(8, columns))));
-    hone_value *z = gt_node(&b, "Mul", 2, y, gt_weight(&b, GT_DIMS(columns)));
-    z = gt_node(&b, "Relu", 1, gt_node(&b, "Add", 2, z, gt_weight(&b, GT_DIMS(columns))));
-    z = gt_node(&b, "MatMul", 2, z, gt_weight(&b, GT_DIMS(columns, 7)));
-    gt_finish(&b, "scaled BF16", 0.05, NULL, 2, z,
-              gt_node(&b, "MatMul", 2, y, gt_weight(&b, GT_DIMS(columns, 3))));
+    hone_value *y = gt_node(&b, "Sigmoid", 1, product(&b, x, 8, columns)), *z = y;
+    hone_value *other = kind % 2 ? gt_weight(&b, GT_DIMS(columns))
+                                 : gt_node(&b, "Tanh", 1, product(&b, x, 8, columns));
+    if (kind < 4)
+        z = gt_node(&b, "Mul", 2, z, other);
+    if (kind >= 2)
+        z = gt_node(&b, "Add", 2, gt_weight(&b, GT_DIMS(columns)), z);
+    if (kind >= 3)
+        z = gt_node(&b, "Relu", 1, z);
+    gt_finish(&b, "scaled BF16", 0.1, NULL, 2, product(&b, z, columns, 7),
+              product(&b, y, columns, 3));
 }
 
 static void diamonds(void) {
@@ -136,7 +145,8 @@ int main(void) {
     for (int64_t columns = 1; columns <= 70; columns += columns < 18 ? 1 : 13) {
         for (int v = 0; v < 20; ++v)
             scaled(1 + columns % 40, columns, v % 5, v % 2, v / 10);
-        scaled_bf16(columns);
+        for (int kind = 0; kind < 6; ++kind)
+            scaled_bf16(columns, kind);
     }
     scaled(300, 33, 0, true, false);
     static const int64_t sizes[] = {1, 3, 8, 17, 255, 256, 300};

@@ -293,41 +293,58 @@ static void ew_tile(const hone_ew_program *p, void *const *out, ew_arg *values, 
     }
 }
 
-/* ---- x * factor + addend, and RELU: a batch normalisation that no convolution took ------------
- */
+/* ---- x * factor + addend, and RELU -------------------------------------------------------------
+ * Batch normalisations that no convolution took, gates of channels, sums: one loop instead of one
+ * for each step, with the roundings of each. */
 
-/* Inputs of such a program; its steps at once, with the roundings of each. */
+/* Inputs of such a program; factor or addend may be left out: -1. */
 typedef struct ew_scaling {
     int x, factor, addend;
     bool has_relu;
 } ew_scaling;
 
 static bool ew_is_scaling(const hone_ew_program *p, ew_scaling *a) {
-    const hone_ew_step *s = p->steps;
-    const int product = p->n_in, sum = p->n_in + 1, last = p->n_in + p->n_steps - 1;
-    if (p->n_steps < 2 || p->n_steps > 3 || p->n_out != 1 || p->out_value[0] != last ||
-        p->out_type[0] == HONE_EW_U8 || s[0].op != HONE_EW_MUL || s[1].op != HONE_EW_ADD ||
-        (p->n_steps == 3 && (s[2].op != HONE_EW_RELU || s[2].src[0] != sum)))
+    const hone_ew_step *s = p->steps, *last = s + p->n_steps - 1;
+    const int product = p->n_in, result = p->n_in + p->n_steps - 1;
+    a->has_relu = p->n_steps > 1 && last->op == HONE_EW_RELU && last->src[0] == result - 1;
+    const int n = p->n_steps - a->has_relu;
+    if (n > 2 || p->n_out != 1 || p->out_value[0] != result || p->out_type[0] == HONE_EW_U8 ||
+        (s[0].op != HONE_EW_MUL && (s[0].op != HONE_EW_ADD || n == 2)))
         return false;
-    int is_second = p->in_kind[s[0].src[0]] != HONE_EW_DENSE, follows = s[1].src[0] == product;
-    *a =
-        (ew_scaling){s[0].src[is_second], s[0].src[!is_second], s[1].src[follows], p->n_steps == 3};
-    return p->in_kind[a->x] == HONE_EW_DENSE && p->in_type[a->x] != HONE_EW_U8 &&
-           s[1].src[!follows] == product && a->addend < p->n_in && a->factor != a->x &&
-           a->addend != a->x;
+    int is_second = p->in_kind[s[0].src[0]] != HONE_EW_DENSE, other = s[0].src[!is_second];
+    a->x = s[0].src[is_second];
+    a->factor = s[0].op == HONE_EW_MUL ? other : -1;
+    a->addend = s[0].op == HONE_EW_ADD ? other : -1;
+    if (n == 2) {
+        int follows = s[1].src[0] == product;
+        a->addend = s[1].src[follows];
+        if (s[1].op != HONE_EW_ADD || s[1].src[!follows] != product || a->addend >= p->n_in)
+            return false;
+    }
+    /* A single step on floats is one loop as it is. */
+    bool gains =
+        p->n_steps > 1 || p->in_type[a->x] == HONE_EW_BF16 || p->out_type[0] == HONE_EW_BF16;
+    return gains && p->in_kind[a->x] == HONE_EW_DENSE && p->in_type[a->x] != HONE_EW_U8 &&
+           a->factor != a->x && a->addend != a->x;
 }
 
+/* An argument without memory is left out. */
 VEC_INLINE void ew_scale_tile(bool from_bf16, bool to_bf16, bool has_relu, const void *x,
                               ew_arg factor, ew_arg addend, void *y, int64_t n) {
     const float *xf = x;
     const uint16_t *xh = x;
     for (int64_t i = 0; i < n; i += VW) {
         const int64_t left = n - i;
-        const float *f = factor.p + i * factor.step, *a = addend.p + i * addend.step;
         vf v = left < VW ? (from_bf16 ? vf_load_bf16_n(xh + i, left) : vf_load_n(xf + i, left))
                          : (from_bf16 ? vf_load_bf16(xh + i) : vf_load(xf + i));
-        v = vf_mul(v, left < VW ? vf_load_n(f, left) : vf_load(f));
-        v = vf_add(v, left < VW ? vf_load_n(a, left) : vf_load(a));
+        if (factor.p) {
+            const float *f = factor.p + i * factor.step;
+            v = vf_mul(v, left < VW ? vf_load_n(f, left) : vf_load(f));
+        }
+        if (addend.p) {
+            const float *a = addend.p + i * addend.step;
+            v = vf_add(v, left < VW ? vf_load_n(a, left) : vf_load(a));
+        }
         if (has_relu)
             v = vf_max(vf_set1(0.0f), v);
         if (left < VW && to_bf16)
@@ -391,10 +408,12 @@ static void ew_run(const hone_ew_program *p, const void *const *in, void *const 
             ew_tile(p, out, values, e, n, regs);
             continue;
         }
+        const ew_arg none = {NULL, 0};
         const int64_t from_size = ew_sizes[p->in_type[scaling.x]],
                       to_size = ew_sizes[p->out_type[0]];
-        ew_scale(&scaling, from_size == 2, to_size == 2,
-                 (const char *)in[scaling.x] + e * from_size, values[scaling.factor],
-                 values[scaling.addend], (char *)out[0] + e * to_size, n);
+        ew_scale(
+            &scaling, from_size == 2, to_size == 2, (const char *)in[scaling.x] + e * from_size,
+            scaling.factor < 0 ? none : values[scaling.factor],
+            scaling.addend < 0 ? none : values[scaling.addend], (char *)out[0] + e * to_size, n);
     }
 }
