@@ -1,7 +1,7 @@
 """hone convert beside onnx2tf and TensorFlow's converter (Keras models): docs/conversion-comparison.md.
 
     python bench/compare_convert.py MODEL.onnx ... [--keras NAME ...] [--onnx2tf PYTHON] [--tensorflow PYTHON]
-        [--fixed] [--kept FOLDER] [--rounds N] [-o docs/conversion-comparison.md] [--json FILE]
+        [--fixed STEM ...] [--kept FOLDER] [--rounds N] [-o docs/conversion-comparison.md] [--json FILE]
 
 For each model: seconds to convert (a process each, start included, without hone's own check), bytes of the
 file, operators in it, the greatest error of LiteRT's outputs against ONNX Runtime's relative to the largest
@@ -12,7 +12,7 @@ PYTHON is an interpreter that has the other converter; --onnx2tf "" leaves it ou
 keras.applications, random weights, statistics of batch norms from data, which the TensorFlow interpreter
 writes as .tflite by tf.lite.TFLiteConverter and as .onnx by hone's exporter. --kept: a folder for what the
 converters wrote and how long they took; what is there is not converted again, so that latencies can be taken
-anew on a quiet machine. --fixed: dims that the ONNX models leave open are 1, for converters that refuse them.
+anew on a quiet machine. --fixed: models whose open dims are 1, for converters that refuse them.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ from ai_edge_litert.interpreter import Interpreter
 from hone._program import find_program
 
 LIMIT = 400
+#: of a model's rounds
+MEASURE_SECONDS, LEAST_ROUNDS = 20.0, 10
 
 ONNX2TF = "import sys, onnx2tf; onnx2tf.convert(input_onnx_file_path=sys.argv[1], \
 output_folder_path=sys.argv[2], non_verbose=True, copy_onnx_input_output_names_to_tflite=True, \
@@ -54,7 +56,7 @@ for layer in norms:  # statistics of data, or signals vanish and every output is
     layer.momentum = 0.0
 model(keras.random.uniform((8, 96, 96, 3), 0.0, 255.0, seed=0), training=True)
 import hone
-hone.export_tf(model, sys.argv[2], seconds=0, report=False)
+hone.export_tf(model, sys.argv[2], optimize=False, seconds=0, report=False)
 start = time.perf_counter()
 data = tf.lite.TFLiteConverter.from_keras_model(model).convert()
 print("seconds", time.perf_counter() - start)
@@ -68,11 +70,11 @@ VERSION = "from importlib.metadata import version as v; print(v('{0}'))"
 
 
 def reason(said: str) -> str:
-    """The line that says most: hone's own before its hint, and no log of libraries (W0000 12:00)."""
+    """The line that says most: hone's own before its hint, an exception's; no logs (W0000 12:00)."""
     lines = [line.strip(" \u2022") for line in said.splitlines()]
-    lines = [line for line in lines if line and not re.match(r"[IWEF]\d{4} ", line)]
-    ours = [line for line in lines if line.startswith("hone: ")]
-    return (ours or lines or [""])[-1][:160]
+    lines = [line for line in lines if line and not re.match(r"[IWEF]\d{4} |WARNING", line)]
+    best = [line for line in lines if re.match(r"hone: |\w*(Error|Exception): ", line)]
+    return (best or lines or [""])[-1][:160]
 
 
 def run_process(command: list[str], folder: pathlib.Path | None = None) -> tuple[float, str]:
@@ -174,9 +176,13 @@ def reference(model: pathlib.Path) -> tuple[list[np.ndarray], list[np.ndarray]]:
 
 
 def interleave(runs: dict[str, Run], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each in so many rounds, fewer where they take long; who begins changes with the round."""
     times: dict[str, list[float]] = {name: [] for name in runs}
     order = list(runs)
+    begin = time.perf_counter()
     for turn in range(rounds if order else 0):
+        if turn >= LEAST_ROUNDS and time.perf_counter() - begin > MEASURE_SECONDS:
+            break
         for name in order[turn % len(order) :] + order[: turn % len(order)]:
             times[name].append(runs[name].seconds())
     return times
@@ -247,9 +253,11 @@ def write(path: pathlib.Path, rows: list[dict[str, Any]], versions: dict[str, st
 
 Written by `bench/compare_convert.py`, which says what is measured: seconds of a whole process (TensorFlow's
 converter: of the call alone), the error relative to the largest output of ONNX Runtime, LiteRT on one
-thread in {rounds} rounds in which the files take turns. A ratio above 1: hone's file is faster. The machine
-was shared with other work, so that times are rough and ratios better than times. onnx2tf tries its result on
-sample images; random ones took their place.
+thread in up to {rounds} rounds, {MEASURE_SECONDS:.0f} s a model, in which the files take turns. A ratio
+above 1: hone's file is faster. The machine was shared with other work, so that times are rough, those of the
+conversions above all, and ratios better than times. onnx2tf tries its result on sample images; random ones
+took their place. "batch 1": both converters were told to fix the dims that the model leaves open.
+A converter that fails has the line of its output that says most.
 
 Versions: {", ".join(f"{name} {version}" for name, version in versions.items())}; {platform.machine()}, Python
 {platform.python_version()}.
@@ -264,11 +272,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("models", nargs="*", type=pathlib.Path)
     parser.add_argument("--keras", nargs="*", default=[])
-    parser.add_argument("--fixed", action="store_true", help="open dims of the ONNX models are 1")
+    parser.add_argument("--fixed", nargs="*", default=[], help="stems of models whose open dims are to be 1")
     parser.add_argument("--onnx2tf", default=sys.executable)
     parser.add_argument("--tensorflow", default=sys.executable)
     parser.add_argument("--kept", type=pathlib.Path)
-    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--rounds", type=int, default=100)
     parser.add_argument("-o", "--output", type=pathlib.Path, default="docs/conversion-comparison.md")
     parser.add_argument("--json", type=pathlib.Path)
     args = parser.parse_args()
@@ -285,7 +293,8 @@ def main() -> None:
             is_keras = name.startswith("keras/")
             title = name if is_keras else pathlib.Path(name).stem
             top = args.kept or pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            if args.fixed:
+            is_fixed = title in args.fixed
+            if is_fixed:
                 title += ", batch 1"
             folder = top / title.replace("/", "_")
             folder.mkdir(parents=True, exist_ok=True)
@@ -293,7 +302,7 @@ def main() -> None:
             if is_keras:
                 made["tensorflow"] = once(folder, "tensorflow", by_tensorflow, args.tensorflow, title[6:])
                 model = folder / "model.onnx"
-            shapes = open_shapes(model) if args.fixed else {}
+            shapes = open_shapes(model) if is_fixed else {}
             if args.onnx2tf and model.exists():
                 made["onnx2tf"] = once(folder, "onnx2tf", by_onnx2tf, args.onnx2tf, model, shapes)
             if model.exists():

@@ -86,9 +86,9 @@ def _file_name(name: str) -> str:
 
 
 def _build() -> str:
-    """The last commit that changed hone itself."""
+    """The last commit that changed the engine."""
     root = pathlib.Path(__file__).parents[2]
-    command = ["git", "log", "-1", "--format=%h", "--", "src", "include", "python"]
+    command = ["git", "log", "-1", "--format=%h", "--", "src", "include"]
     return subprocess.run(command, capture_output=True, text=True, check=True, cwd=root).stdout.strip()
 
 
@@ -149,12 +149,12 @@ Written by `tests/export/table.py`; random weights, seeded. Each model is export
 hone's passes, and run by its framework, ONNX Runtime and hone on the same inputs at every size
 listed ("equal" and the number of comparisons: |a - b| <= 1e-4 max|b| + 1e-3 |b|).
 Rows are added by running the script on a folder of results; it keeps what is there, so that the last
-column, the commit that hone was built from, is not the same in all rows.
+column, the commit of the engine, is not the same in all rows.
 
 {summary}
 
 | model | what it does | exporter | sizes compared | proof | greatest difference | nodes by hone's \
-passes | build |
+passes | engine |
 |---|---|---|---|---|---|---|---|
 """
 

@@ -44,7 +44,7 @@ def decode(y: torch.Tensor, side: int) -> tuple[torch.Tensor, torch.Tensor, torc
     """Boxes (x0, y0, x1, y1 in pixels), scores and labels of [..., side * side cells, 5 + classes]."""
     cell = torch.arange(side * side)
     xy = torch.stack([cell % side, cell // side], 1) + torch.sigmoid(y[..., :2])
-    half = torch.exp(y[..., 2:4].clamp(-4, 4)) * 0.7
+    half = torch.exp(y[..., 2:4].clamp(-4, 4)) * 2.0  # of a cell: neighbours overlap
     boxes = torch.cat([xy - half, xy + half], -1) * 16
     score, label = (torch.sigmoid(y[..., 4:5]) * torch.softmax(y[..., 5:], -1)).max(-1)
     return boxes, score, label

@@ -32,12 +32,14 @@ def _or_why_not(find: Callable[[], str]) -> str:
         return f"not found: {text[0][:200]}"
 
 
-def _blame_pass(exported: pathlib.Path, feeds: Feeds) -> str:
+def _blame_pass(exported: pathlib.Path, final: pathlib.Path, feeds: Feeds) -> str:
     """The pass after which ONNX Runtime no longer gives what it gives for the exported model.
 
-    Returns "" where no pass changes that.
+    Returns "" where it gives the same for the final one.
     """
     want = ort_runner(exported)(feeds)
+    if not differs(lambda: ort_runner(final)(feeds), want):
+        return ""
     after, before = (exported.with_suffix(f".{n}.onnx") for n in ("after", "before"))
 
     def is_bad(n: int) -> bool:
@@ -47,7 +49,7 @@ def _blame_pass(exported: pathlib.Path, feeds: Feeds) -> str:
 
     n = first_bad(is_bad)
     if not n:
-        return ""
+        return "hone's passes, but no number of them alone (hone optimize --stop-at)"
     applied = optimize(exported, after, stop_at=n)
     optimize(exported, before, stop_at=n - 1)
     found = _or_why_not(lambda: first_between_models(before, after, feeds))
@@ -55,13 +57,15 @@ def _blame_pass(exported: pathlib.Path, feeds: Feeds) -> str:
     return f"hone's pass {applied.names[-1]} (hone optimize --stop-at {n}): {found}"
 
 
-def _localise(row: Row, exported: pathlib.Path, passed: bool, feeds: Feeds, trace: Tracer | None) -> str:
+def _localise(
+    row: Row, exported: pathlib.Path, final: pathlib.Path, feeds: Feeds, trace: Tracer | None
+) -> str:
     """Name the first tensor that differs, and what makes it: a pass, an exporter or the engine.
 
-    passed: hone's passes have gone over what was exported.
+    exported is the model before hone's passes, and final itself where they were not run.
     """
     if row.runtime == "onnxruntime":
-        blamed = _blame_pass(exported, feeds) if passed else ""
+        blamed = _blame_pass(exported, final, feeds) if exported != final else ""
         return blamed or (first_from_source(exported, feeds, trace) if trace else "")
     if row.runtime == "hone":
         found = first_between_runtimes(exported, feeds)
@@ -102,8 +106,8 @@ def finish(result: Export, exported: pathlib.Path, source: Source, settings: Set
     result.proof = prove(source.run, result.path, cases, source.outputs)
     if not result.proof.is_equal:
         row = result.proof.problems[0]
-        feeds, passed = dict(cases)[row.case], exported != result.path
-        result.proof.first = _or_why_not(lambda: _localise(row, exported, passed, feeds, source.trace))
+        feeds, final = dict(cases)[row.case], result.path
+        result.proof.first = _or_why_not(lambda: _localise(row, exported, final, feeds, source.trace))
     if settings.seconds > 0 and result.proof.is_equal:
         path, feeds, seconds = result.path, source.feeds, settings.seconds
         result.measures = [
