@@ -167,7 +167,8 @@ static int64_t bytes_of(const hone_plan *plan, const hone_value *v, bool is_cons
 
 int64_t hone_slices_size(const hone_plan *whole, int64_t batch) {
     const int64_t cache = hone_cpu_l3_bytes();
-    int64_t weights = 0, most = 0; /* bytes: of all steps, of the widest one */
+    int64_t weights = 0, most = 0; /* bytes: of all steps, activations of the widest one */
+    int64_t lost = 0;              /* activations of steps that the cache does not hold */
     for (int s = 0; s < whole->n_steps; ++s) {
         const hone_node *n = whole->steps[s].node;
         int64_t wide = 0;
@@ -178,14 +179,15 @@ int64_t hone_slices_size(const hone_plan *whole, int64_t batch) {
         for (int i = 0; i < n->n_out; ++i)
             wide += bytes_of(whole, n->out[i], false);
         most = wide > most ? wide : most;
+        lost += wide > cache / 2 ? wide : 0;
     }
-    /* Weights are read for each slice: they should stay in the cache. */
-    if (most <= cache / 2 || weights > cache / 2)
-        return batch;
     int64_t size = batch - 1;
     while (size > 1 && (batch % size || most / batch * size > cache / 4))
         --size;
-    return size;
+    /* Weights are read for each slice, unless they stay in the cache meanwhile. */
+    bool stay = weights + most / batch * size <= cache;
+    int64_t again = stay ? 0 : weights * (batch / size - 1);
+    return lost > 2 * again ? size : batch;
 }
 
 /* ---- proof ------------------------------------------------------------------------------------
