@@ -145,6 +145,7 @@ static void report_json(const conversion *c, bool is_done) {
     cli_json_text(&j, "output", is_done ? c->args->output : "");
     cli_json_int(&j, "file_bytes", is_done ? bytes_of(c->args->output) : 0);
     cli_json_number(&j, "convert_ms", c->convert_ms);
+    cli_json_bool(&j, "quantised", is_quantised(c->model->graph));
     cli_json_bool(&j, "verified", c->is_verified);
     if (c->is_verified) {
         cli_json_number(&j, "verify_ms", c->verify_ms);

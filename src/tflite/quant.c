@@ -267,7 +267,8 @@ static bool has_plain_bias(const hone_node *n) {
     if (!b)
         return true;
     const hone_tensor *t = is_constant_quantised(b) ? b->producer->in[0]->constant : b->constant;
-    return t && hone_tensor_count(t) == n_outputs && t->dims[t->rank - 1] == n_outputs;
+    return t && t->rank > 0 && hone_tensor_count(t) == n_outputs &&
+           t->dims[t->rank - 1] == n_outputs;
 }
 
 /* Forms of layers that integers do not have: they compute on floats. */

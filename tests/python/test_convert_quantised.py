@@ -13,6 +13,8 @@ import pytest
 from onnx import TensorProto as P
 from onnx import helper, numpy_helper
 
+import hone
+
 interpreter = pytest.importorskip("ai_edge_litert.interpreter", reason="needs ai-edge-litert")
 
 import test_convert_onnx  # noqa: E402
@@ -392,6 +394,16 @@ def test_wrong_results_are_found(tmp_path: pathlib.Path) -> None:
     m.save(path, m.add("QuantizeLinear", big, *m.parameters(0.03, 0)))
     status, facts = convert(path, out)
     assert status != 0 and not out.exists(), facts
+
+
+def test_litert_on_request(tmp_path: pathlib.Path) -> None:
+    """LiteRT is compared with the file as hone reads it: exactly."""
+    m = Model()
+    path, out = tmp_path / "m.onnx", tmp_path / "m.tflite"
+    m.save(path, conv(m, act="Relu"))
+    report = hone.convert(path, out, verify="litert", nhwc_io=True)
+    assert report["verified"] and report["outputs_max_steps"] <= 1 and report["litert_max_abs"] == 0
+    assert out.exists()
 
 
 # ---- as ONNX Runtime writes them -----------------------------------------------------------------
