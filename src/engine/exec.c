@@ -319,6 +319,10 @@ static hone_type slice_type(const hone_type *t, int64_t size) {
     return slice;
 }
 
+static size_t aligned(size_t bytes) {
+    return (bytes + 63) / 64 * 64;
+}
+
 static size_t slice_bytes(const instance *x, int id) {
     return hone_tensor_bytes(&x->plan->slots[id]);
 }
@@ -328,7 +332,8 @@ static hone_status take_slices(hone_frame *f, instance *x, hone_plan *part, int6
     const hone_graph *g = f->graph;
     x->gathered_bytes = 0;
     for (int i = 0; i < g->n_outputs; ++i)
-        x->gathered_bytes += (size_t)n * hone_tensor_bytes(&part->slots[g->outputs[i]->id]);
+        x->gathered_bytes +=
+            aligned((size_t)n * hone_tensor_bytes(&part->slots[g->outputs[i]->id]));
     x->slice = calloc((size_t)g->n_inputs, sizeof *x->slice);
     x->inputs = calloc((size_t)g->n_inputs, sizeof *x->inputs);
     x->gathered = hone_pages_alloc(x->gathered_bytes + 1);
@@ -608,7 +613,7 @@ static hone_tensor whole_output(const hone_frame *f, const instance *x, int i, v
     const hone_tensor *t = &x->plan->slots[f->graph->outputs[i]->id];
     hone_tensor whole = hone_tensor_view(t->dtype, t->rank, t->dims, data ? data : *at);
     whole.dims[0] *= x->n_slices;
-    *at += data ? 0 : hone_tensor_bytes(&whole);
+    *at += data ? 0 : aligned(hone_tensor_bytes(&whole));
     return whole;
 }
 

@@ -114,9 +114,9 @@ static const struct {
     {"", "Unsqueeze", first_only, false},
 };
 
-/* Index into kinds, N_KINDS for the element-wise operators of ai.onnx, -1: none. */
 enum { N_KINDS = sizeof kinds / sizeof *kinds };
 
+/* Index into kinds, N_KINDS for the element-wise operators of ai.onnx, -1: none. */
 static int kind_of(const hone_node *n) {
     for (int i = 0; i < N_KINDS; ++i) {
         if (strcmp(kinds[i].domain, n->domain) == 0 && strcmp(kinds[i].op, n->op_name) == 0)
