@@ -64,6 +64,21 @@ static void together(void) {
               shaped(&b, y, GT_DIMS(9, 8)));
 }
 
+/* One product cut into three by Split (GPT-2); the parts differ in no other way. */
+static void cut(int64_t axis) {
+    gt b = gt_begin();
+    hone_value *x = gt_input(&b, HONE_DTYPE_F32, GT_DIMS(2, 9, 3 * 8)), *part[3];
+    const int64_t sizes[] = {8, 8, 8};
+    part[0] = gt_node(&b, "Split", 2, x, gt_ints(&b, 3, sizes));
+    gt_set(&b, "axis", axis);
+    part[1] = gt_more(&b);
+    part[2] = gt_more(&b);
+    for (int i = 0; i < 3; ++i)
+        part[i] = transposed(&b, shaped(&b, part[i], GT_DIMS(2, 9, 2, 4)), GT_DIMS(0, 2, 1, 3));
+    hone_value *y = joined(&b, attend(&b, part[2], part[0], part[1], NULL), 2, 9, 8);
+    gt_finish(&b, "split", 1e-5, "Attention:attention_f32 Reshape:reference", 1, y);
+}
+
 /* Queries, keys and values side by side in the BF16 result of one product (ViT). */
 static void together_bf16(void) {
     gt b = gt_begin();
@@ -81,8 +96,8 @@ static void together_bf16(void) {
     hone_value *y = joined(&b, attend(&b, part[0], part[1], part[2], NULL), 2, 9, 16);
     y = gt_node(&b, "MatMul", 2, y, gt_weight(&b, GT_DIMS(16, 16)));
     gt_finish(&b, "BF16", 0.06,
-              "Cast:convert Gemm:gemm_f32 Attention:attention_f32 Reshape:reference Gemm:gemm_f32", 1,
-              y);
+              "Cast:convert Gemm:gemm_f32 Attention:attention_f32 Reshape:reference Gemm:gemm_f32",
+              1, y);
 }
 
 /* Heads that a reshape cannot split without moving anything stay as they are, and so does a result
@@ -102,6 +117,8 @@ int main(void) {
     separate(7, 5, 3, true);
     together();
     together_bf16();
+    cut(2);
+    cut(-1);
     not_views();
     return CHECK_RESULT();
 }

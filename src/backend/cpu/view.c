@@ -58,6 +58,24 @@ static bool gather(const hone_node *n, hone_view *w) {
     return true;
 }
 
+/* Output `out` of Split: a range of the axis, behind those of the outputs before it. */
+static bool split(const hone_node *n, const hone_value *out, hone_view *w) {
+    int64_t axis = hone_attr_int(n, "axis", 0), start = 0;
+    axis += axis < 0 ? w->rank : 0;
+    if (axis < 0 || axis >= w->rank)
+        return false;
+    for (int o = 0; o < n->n_out && n->out[o] != out; ++o) {
+        if (!n->out[o] || !hone_type_is_static(&n->out[o]->type))
+            return false;
+        start += n->out[o]->type.dims[axis];
+    }
+    if (start + out->type.dims[axis] > w->dims[axis])
+        return false;
+    w->offset += start * w->stride[axis];
+    w->dims[axis] = out->type.dims[axis];
+    return true;
+}
+
 /* Runs of old and new dims with equal products are matched, ones being left out; the old dims of a
  * run must continue each other in memory. */
 static bool reshape(const hone_type *to, hone_view *w) {
@@ -105,16 +123,20 @@ static bool reshape(const hone_type *to, hone_view *w) {
     return first >= from.rank;
 }
 
-static bool apply(const hone_node *n, hone_view *w) {
+/* From a view of the producer's input to one of `out`, which it makes. */
+static bool apply(const hone_value *out, hone_view *w) {
+    const hone_node *n = out->producer;
+    if (is_op(n, "Split"))
+        return split(n, out, w);
     if (is_op(n, "Transpose"))
         return transpose(n, w);
     if (is_op(n, "Gather"))
         return gather(n, w);
-    return reshape(&n->out[0]->type, w);
+    return reshape(&out->type, w);
 }
 
 static bool is_view_op(const hone_node *n) {
-    static const char *const names[] = {"Transpose", "Gather",    "Reshape",
+    static const char *const names[] = {"Transpose", "Gather",    "Split",  "Reshape",
                                         "Squeeze",   "Unsqueeze", "Flatten"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; ++i) {
         if (is_op(n, names[i]))
@@ -124,20 +146,20 @@ static bool is_view_op(const hone_node *n) {
 }
 
 bool hone_view_trace(hone_value *v, hone_view *view) {
-    const hone_node *chain[MAX_CHAIN];
+    hone_value *chain[MAX_CHAIN];
     int n = 0;
     if (!hone_type_is_static(&v->type))
         return false;
     hone_value *base = v;
     while (n < MAX_CHAIN && base->producer && is_view_op(base->producer)) {
-        chain[n++] = base->producer;
+        chain[n++] = base;
         base = base->producer->in[0];
     }
     dense(base, view);
     while (n > 0) {
-        const hone_node *step = chain[--n];
+        hone_value *step = chain[--n];
         if (!apply(step, view))
-            dense(step->out[0], view);
+            dense(step, view);
     }
     return true;
 }
