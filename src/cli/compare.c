@@ -51,15 +51,25 @@ static bool is_stepped(const hone_tensor *t, const cli_rules *rules) {
     return rules->steps > 0 && hone_dtype_in(t->dtype, HONE_T(I8) | HONE_T(U8) | HONE_T(I16));
 }
 
+static double lowest(const hone_tensor *t) {
+    return t->dtype == HONE_DTYPE_U8 ? 0 : t->dtype == HONE_DTYPE_I8 ? INT8_MIN : INT16_MIN;
+}
+
+static bool have_one_type(const hone_tensor *a, const hone_tensor *b, const cli_rules *rules) {
+    bool are_bytes = hone_dtype_bits(a->dtype) == 8 && hone_dtype_bits(b->dtype) == 8;
+    return a->dtype == b->dtype || (is_stepped(a, rules) && is_stepped(b, rules) && are_bytes);
+}
+
 static void compare_numbers(const hone_tensor *a, const hone_tensor *b, const cli_rules *rules,
                             cli_difference *d) {
     bool is_complex = hone_dtype_in(a->dtype, HONE_T_COMPLEX), has_steps = is_stepped(a, rules);
     int64_t n = is_complex ? 2 * d->n : d->n;
     double scale = largest(a, n), sum = 0, rtol = has_steps ? 0 : rules->rtol;
+    double lead = has_steps ? lowest(a) - lowest(b) : 0;
     double floor = rules->atol * (scale > 1 || rules->has_any_scale ? scale : 1);
     floor = has_steps ? rules->steps : floor;
     for (int64_t i = 0; i < n; ++i) {
-        double x = part(a, i), y = part(b, i), e = error_of(x, y);
+        double x = part(a, i), y = part(b, i) + lead, e = error_of(x, y);
         double rel = x != 0 ? e / fabs(x) : e > 0 ? INFINITY : 0;
         if (e > d->max_abs) {
             d->max_abs = e;
@@ -96,7 +106,7 @@ void cli_compare(const hone_tensor *a, const hone_tensor *b, const cli_rules *ru
     *out = (cli_difference){.is_alike = false};
     bool is_sequence = a->kind == HONE_KIND_SEQUENCE;
     if (a->kind != b->kind || (is_sequence && a->dims[0] != b->dims[0]) ||
-        (a->kind == HONE_KIND_TENSOR && (a->dtype != b->dtype || !hone_same_dims(a, b)))) {
+        (a->kind == HONE_KIND_TENSOR && (!have_one_type(a, b, rules) || !hone_same_dims(a, b)))) {
         char x[80], y[80];
         snprintf(out->why, sizeof out->why, "%s against %s", hone_tensor_describe(a, x, sizeof x),
                  hone_tensor_describe(b, y, sizeof y));

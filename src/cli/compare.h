@@ -15,7 +15,8 @@ typedef struct cli_difference {
 typedef struct cli_rules {
     double rtol, atol;
     /* > 0: tensors of 8-bit and 16-bit integers are quantised ones, for which this counts instead:
-     * no element may differ by more steps, and the mean not by more than mean_steps */
+     * no element may differ by more steps, and the mean not by more than mean_steps; uint8 and
+     * int8 are as many steps from their lowest numbers */
     double steps, mean_steps;
     bool has_any_scale; /* the tensor's largest |a| counts also where it is below 1 */
     /* Where B's tensors may lie otherwise than A's: dim 1 of A is B's last one */

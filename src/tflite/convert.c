@@ -7,6 +7,7 @@
 #include "tflite/legal_ops.h"
 #include "tflite/qoperator.h"
 #include "tflite/quant.h"
+#include "tflite/signed.h"
 #include "tflite/versions.h"
 
 /* All but the recognition of attention, which has no equivalent as one operator. */
@@ -225,6 +226,7 @@ hone_status hone_tflite_convert(hone_graph *g, const hone_tflite_options *option
                                 hone_error *err) {
     hone_arena arena;
     HONE_TRY(hone_tflite_expand_qoperators(g, err));
+    HONE_TRY(hone_tflite_make_signed(g, err));
     HONE_TRY(hone_passes_run(g, &(hone_pass_options){.only = PASSES, .stop_at = -1}, err));
     if (hone_graph_index(g) != HONE_OK)
         return hone_fail(err, HONE_E_NOMEM, "no memory to index the graph");

@@ -364,14 +364,12 @@ def outputs_steps(path: pathlib.Path) -> list[np.ndarray]:
 
 def test_refused(tmp_path: pathlib.Path) -> None:
     """What LiteRT's kernels do not have, everything at once."""
-    m = Model(np.uint8)
-    x = m.input(1, 4, 9, 10, zero=100)
-    m.dtype = np.int8
-    w = m.weights(8, 4, 3, 3)
-    m.dtype = np.uint8
-    y = m.pair(m.add("Conv", x, w), 0.05, 100)
+    m = Model()
+    stored = m.constant(RNG.integers(-128, 128, (8, 4, 3, 3), np.int8))
+    w = m.add("DequantizeLinear", stored, *m.parameters(0.004, 5))  # no zero point of 0
+    y = m.pair(m.add("Conv", m.input(1, 4, 9, 10), w))
     scales = m.constant(np.full(8, 0.02, np.float32))
-    zeros = m.constant(np.zeros(8, np.uint8))
+    zeros = m.constant(np.zeros(8, np.int8))
     q = m.add("QuantizeLinear", y, scales, zeros, axis=1)
     path, out = tmp_path / "m.onnx", tmp_path / "m.tflite"
     m.save(path, m.add("DequantizeLinear", q, scales, zeros, axis=1))
@@ -404,6 +402,20 @@ def test_litert_on_request(tmp_path: pathlib.Path) -> None:
     report = hone.convert(path, out, verify="litert", nhwc_io=True)
     assert report["verified"] and report["outputs_max_steps"] <= 1 and report["litert_max_abs"] == 0
     assert out.exists()
+
+
+def test_unsigned_stays_where_it_is_seen(tmp_path: pathlib.Path) -> None:
+    """uint8 beside int8 weights becomes int8, but not at inputs and outputs."""
+    m = Model(np.uint8)
+    m.inputs.append(helper.make_tensor_value_info("x", P.UINT8, (1, 4, 9, 10)))
+    x = m.add("DequantizeLinear", "x", *m.parameters(0.03, 100))
+    m.dtype = np.int8
+    w = m.weights(8, 4, 3, 3)
+    m.dtype = np.uint8
+    path, out = tmp_path / "m.onnx", tmp_path / "m.tflite"
+    m.save(path, m.pair(m.add("Conv", x, w), 0.05, 100))
+    status, facts = convert(path, out)
+    assert status != 0 and [f["reason"] for f in facts["findings"]] == ["quantised"], facts
 
 
 # ---- as ONNX Runtime writes them -----------------------------------------------------------------
@@ -449,6 +461,7 @@ WAYS = {
     "by_tensor": {},
     "by_channel": {"per_channel": True},
     "symmetric": {"per_channel": True, "extra_options": {"ActivationSymmetric": True}},
+    "mixed": {"activation_type": "QUInt8", "weight_type": "QInt8", "per_channel": True},
     "uint8": {"activation_type": "QUInt8", "weight_type": "QUInt8"},
     "int16": {"activation_type": "QInt16", "extra_options": {"ActivationSymmetric": True}},
     "operators": {"per_channel": True, "quant_format": "QOperator"},
