@@ -241,8 +241,10 @@ KERAS: dict[str, Model] = {
         "image classification",
         _keras("ResNet50", classifier_activation=None, input_shape=(64, 64, 3)),
     ),
+    # The same; and at 64 pixels, as with torchvision's resnet50, ONNX Runtime is 2.8e-4 away from Keras.
     "keras/EfficientNetB0": Model(
-        "image classification", _keras("EfficientNetB0", input_shape=(64, 64, 3))
+        "image classification",
+        _keras("EfficientNetB0", classifier_activation=None, input_shape=(128, 128, 3)),
     ),
     "keras/DenseNet121": Model(
         "image classification", _keras("DenseNet121", input_shape=(64, 64, 3))
