@@ -261,6 +261,13 @@ expect 1 "first beyond tolerance: b/relu" diff "$model" "$data/tiny_conv_changed
 expect 0 "0 beyond tolerance" diff "$model" "$data/tiny_conv_changed.onnx" --rtol 10 --atol 10
 expect 1 "an input 'x' that" diff "$model" "$data/../fuzz/corpus/onnx/old_ops.onnx"
 
+# A quantised model to TensorFlow Lite, to ONNX and back: the integers of both files are the same.
+expect 0 "before a softmax, differ by [0-2] steps" convert "$data/tiny_quantised.onnx" -o "$tmp/q.tflite"
+expect 0 '"quantised": true' convert "$tmp/q.tflite" -o "$tmp/q.onnx" --json
+expect 0 "steps at most" convert "$tmp/q.onnx" -o "$tmp/q2.tflite"
+expect 0 "y .output. .* 0 of 5" diff "$tmp/q.tflite" "$tmp/q2.tflite" --rtol 0 --atol 0
+expect 0 "QConv +ai.hone +1" inspect "$tmp/q.tflite"
+
 if [ $failures != 0 ]; then
     echo "$failures checks failed"
     exit 1

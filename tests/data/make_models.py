@@ -4,6 +4,7 @@ tiny_conv.onnx     two convolutions with batch norm, a shape subgraph and a dyna
 tiny_conv_changed.onnx   the same with another weight in the second convolution
 bad_nodes.onnx     an unknown operator, a shape conflict, a type conflict, a wrong type, a stale
                    declaration, a data-dependent shape
+tiny_quantised.onnx   uint8 activations, int8 weights by channel: convolution, pooling, dense layer
 root.onnx          square roots: NaN for negative inputs
 bad_names.onnx     two undefined values and one that is defined twice
 """
@@ -135,10 +136,49 @@ def bad_names() -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=OPSET, ir_version=8)
 
 
+def tiny_quantised() -> onnx.ModelProto:
+    """In QDQ form, as quantisers write it."""
+    rng = np.random.default_rng(2)
+    constants: list[onnx.TensorProto] = []
+    nodes: list[onnx.NodeProto] = []
+
+    def constant(name: str, values: np.ndarray) -> str:
+        constants.append(numpy_helper.from_array(values, name))
+        return name
+
+    def pair(value: str, scale: float, zero: int) -> str:
+        rest = [constant(f"{value}.scale", np.float32(scale)), constant(f"{value}.zero", np.uint8(zero))]
+        nodes.append(helper.make_node("QuantizeLinear", [value, *rest], [f"{value}.q"]))
+        nodes.append(helper.make_node("DequantizeLinear", [f"{value}.q", *rest], [f"{value}.dq"]))
+        return f"{value}.dq"
+
+    def stored(name: str, values: np.ndarray, scales: np.ndarray) -> str:
+        inputs = [constant(name, values), constant(f"{name}.scale", scales.astype(np.float32))]
+        nodes.append(helper.make_node("DequantizeLinear", inputs, [f"{name}.dq"], axis=0))
+        return f"{name}.dq"
+
+    x, scales = pair("x", 0.03, 120), rng.uniform(0.002, 0.006, 8).astype(np.float32)
+    w = stored("w", rng.integers(-127, 128, (8, 3, 3, 3), np.int8), scales)
+    b = stored("b", rng.integers(-2000, 2000, 8, np.int32), np.float32(0.03) * scales)
+    nodes.append(helper.make_node("Conv", [x, w, b], ["c"], strides=[2, 2], pads=[1, 1, 1, 1], name="conv"))
+    nodes.append(helper.make_node("Relu", ["c"], ["r"], name="relu"))
+    nodes.append(helper.make_node("GlobalAveragePool", [pair("r", 0.02, 0)], ["p"], name="pool"))
+    shape = constant("shape", np.array([0, -1], np.int64))
+    nodes.append(helper.make_node("Reshape", [pair("p", 0.005, 0), shape], ["f"], name="flat"))
+    w = stored("w2", rng.integers(-127, 128, (5, 8), np.int8), np.full(5, 0.004))
+    nodes.append(helper.make_node("Gemm", ["f", w], ["g"], transB=1, name="dense"))
+    nodes.append(helper.make_node("Softmax", [pair("g", 0.01, 130)], ["s"], name="softmax"))
+    nodes.append(helper.make_node("Identity", [pair("s", 1 / 256, 0)], ["y"]))
+    info = helper.make_tensor_value_info
+    graph = helper.make_graph(nodes, "tiny_quantised", [info("x", TensorProto.FLOAT, [1, 3, 12, 12])],
+                              [info("y", TensorProto.FLOAT, [1, 5])], constants)
+    return helper.make_model(graph, opset_imports=OPSET, ir_version=8)
+
+
 def main() -> None:
     """Write all of them."""
     folder = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else pathlib.Path(__file__).parent
-    for make in (tiny_conv, tiny_conv_changed, root, bad_nodes, bad_names):
+    for make in (tiny_conv, tiny_conv_changed, tiny_quantised, root, bad_nodes, bad_names):
         (folder / f"{make.__name__}.onnx").write_bytes(make().SerializeToString())
 
 
