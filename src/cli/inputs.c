@@ -79,9 +79,28 @@ static uint64_t next_random(uint64_t *state) {
     return z ^ (z >> 31);
 }
 
-/* Floats in [-1, 1); bytes over their range; wider integers 0 to 9, so that they can be indices of
- * small tables. */
-static double draw(hone_dtype d, uint64_t *state) {
+enum { MAX_INTEGERS = 10 };
+
+/* How many integers from 0 on to draw from: 0 to 9, and what the tables that the input picks rows
+ * from hold (BERT has two types of tokens). */
+static int64_t index_limit(const hone_graph *g, const char *input) {
+    int64_t limit = MAX_INTEGERS;
+    for (int i = 0; i < g->n_nodes; ++i) {
+        const hone_node *n = g->nodes[i];
+        if (n->domain[0] || strcmp(n->op_name, "Gather") != 0 || n->n_in != 2 || !n->in[0] ||
+            !n->in[1] || strcmp(n->in[1]->name, input) != 0)
+            continue;
+        const hone_type *table = &n->in[0]->type;
+        int64_t axis = hone_attr_int(n, "axis", 0);
+        axis += axis < 0 ? table->rank : 0;
+        if (axis >= 0 && axis < table->rank && table->dims[axis] > 0 && table->dims[axis] < limit)
+            limit = table->dims[axis];
+    }
+    return limit;
+}
+
+/* Floats in [-1, 1); bytes over their range; wider integers from 0 to limit - 1. */
+static double draw(hone_dtype d, int64_t limit, uint64_t *state) {
     uint64_t r = next_random(state) >> 11;
     if (d == HONE_DTYPE_U8)
         return (double)(r % 256);
@@ -90,11 +109,11 @@ static double draw(hone_dtype d, uint64_t *state) {
     if (d == HONE_DTYPE_BOOL || hone_dtype_in(d, HONE_T_SUB))
         return (double)(r % 2);
     if (hone_dtype_in(d, HONE_T_INT))
-        return (double)(r % 10);
+        return (double)(r % (uint64_t)limit);
     return (double)r * 0x1p-52 - 1.0;
 }
 
-static hone_status fill_random(hone_tensor *t, uint64_t *state, hone_error *err) {
+static hone_status fill_random(hone_tensor *t, int64_t limit, uint64_t *state, hone_error *err) {
     int64_t n = hone_tensor_count(t);
     if (t->dtype == HONE_DTYPE_STRING) {
         for (int64_t i = 0; i < n; ++i) {
@@ -106,11 +125,11 @@ static hone_status fill_random(hone_tensor *t, uint64_t *state, hone_error *err)
     if (hone_dtype_in(t->dtype, HONE_T_COMPLEX)) {
         hone_dtype part = t->dtype == HONE_DTYPE_C64 ? HONE_DTYPE_F32 : HONE_DTYPE_F64;
         for (int64_t i = 0; i < 2 * n; ++i)
-            hone_store_f64(part, t->data, i, draw(part, state));
+            hone_store_f64(part, t->data, i, draw(part, limit, state));
         return HONE_OK;
     }
     for (int64_t i = 0; i < n; ++i)
-        hone_store_f64(t->dtype, t->data, i, draw(t->dtype, state));
+        hone_store_f64(t->dtype, t->data, i, draw(t->dtype, limit, state));
     return HONE_OK;
 }
 
@@ -201,7 +220,7 @@ static hone_status make_up(filler *f, const hone_io_info *io, bool random, hone_
         out->dims[d] = given ? given[d] : io->dims[d] >= 0 ? io->dims[d] : size_of_dim(f, io, d);
     HONE_TRY(hone_tensor_alloc(NULL, out, err));
     if (random)
-        return fill_random(out, &f->seed, err);
+        return fill_random(out, index_limit(f->s->engine->graph, io->name), &f->seed, err);
     if (out->dtype != HONE_DTYPE_STRING && hone_tensor_bytes(out) > 0)
         memset(out->data, 0, hone_tensor_bytes(out));
     return HONE_OK;

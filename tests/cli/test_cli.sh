@@ -121,6 +121,7 @@ expect 1 "\[malformed\]" check "$tmp/cut.onnx"
 expect 0 "verified on random inputs" optimize "$model" -o "$tmp/small.onnx"
 expect 0 "0 errors" check "$tmp/small.onnx"
 expect 0 "fold_constants" optimize --list-passes
+expect 0 "throughput|runs per second" bench "$data/tokens.onnx" --seconds 0.01 # indices fit the table
 expect 0 "verified on random inputs" optimize "$data/root.onnx" -o "$tmp/root.onnx" # NaN is NaN
 expect 0 '"verified": true' optimize "$model" -o "$tmp/small.onnx" --passes remove_dead --json
 holds "optimize --json" is_json "$tmp/out"

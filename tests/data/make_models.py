@@ -5,6 +5,7 @@ tiny_conv_changed.onnx   the same with another weight in the second convolution
 bad_nodes.onnx     an unknown operator, a shape conflict, a type conflict, a wrong type, a stale
                    declaration, a data-dependent shape
 tiny_quantised.onnx   uint8 activations, int8 weights by channel: convolution, pooling, dense layer
+tokens.onnx        rows picked from a table of two, as BERT picks types of tokens
 root.onnx          square roots: NaN for negative inputs
 bad_names.onnx     two undefined values and one that is defined twice
 """
@@ -101,6 +102,16 @@ def root() -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=OPSET, ir_version=8)
 
 
+def tokens() -> onnx.ModelProto:
+    """Indices below 2 only."""
+    info = helper.make_tensor_value_info
+    table = numpy_helper.from_array(np.arange(8, dtype=np.float32).reshape(2, 4), "table")
+    node = helper.make_node("Gather", ["table", "ids"], ["y"], name="types")
+    graph = helper.make_graph([node], "tokens", [info("ids", TensorProto.INT64, ["batch", 64])],
+                              [info("y", TensorProto.FLOAT, ["batch", 64, 4])], [table])
+    return helper.make_model(graph, opset_imports=OPSET, ir_version=8)
+
+
 def bad_nodes() -> onnx.ModelProto:
     """Every node but two has something wrong with it."""
     nodes = [
@@ -178,7 +189,7 @@ def tiny_quantised() -> onnx.ModelProto:
 def main() -> None:
     """Write all of them."""
     folder = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else pathlib.Path(__file__).parent
-    for make in (tiny_conv, tiny_conv_changed, tiny_quantised, root, bad_nodes, bad_names):
+    for make in (tiny_conv, tiny_conv_changed, tiny_quantised, root, tokens, bad_nodes, bad_names):
         (folder / f"{make.__name__}.onnx").write_bytes(make().SerializeToString())
 
 
