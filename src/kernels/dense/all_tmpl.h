@@ -53,6 +53,7 @@ DN_INLINE void dn_store(dn_elem *p, vf v, int64_t n) {
 #endif
 }
 
+#include "split_tmpl.h"
 #include "tile_tmpl.h"
 
 #ifndef DN_BF16

@@ -2,7 +2,8 @@
  * of rows DW_PX_FEW (or fewer are stored).
  *
  * Packed: bias [channels padded to VW], then weights [vector][tap][VW]. One task is a band of
- * output rows. */
+ * output rows; in small pictures a part of the channels, as the products before and after them are
+ * cut there (dn_split_of). */
 
 enum { DW_PX = 7, DW_PX_FEW = 4 };
 
@@ -142,7 +143,8 @@ static const struct dw_kernel {
 enum { DW_TAKEN = 8 }; /* vectors of channels that one pass over a row takes */
 
 typedef struct dw_shape {
-    int64_t bands;   /* of output rows, for each image: the tasks */
+    int64_t bands;   /* of output rows, */
+    int64_t parts;   /* or parts of the vectors of channels, for each image: the tasks */
     int64_t columns; /* of a table of pointers: what DW_PX output pixels need of a row */
     const struct dw_kernel *kernel;
 } dw_shape;
@@ -157,7 +159,10 @@ static dw_shape dw_shape_of(const hone_conv *p) {
     if (s.kernel->kw)
         s.columns = (DW_PX - 1) * p->sw + p->kw;
     double row = (double)p->ow * (double)p->oc * (double)p->kh * (double)p->kw;
-    s.bands = dn_ceil(p->oh, row > 1e5 ? 1 : dn_min(4, 1 + (int64_t)(1e5 / row)));
+    int64_t tasks = dn_ceil(p->oh, row > 1e5 ? 1 : dn_min(4, 1 + (int64_t)(1e5 / row)));
+    bool is_small = p->oh * p->ow <= 64;
+    s.bands = is_small ? 1 : tasks < 16 ? dn_min(p->oh, dn_round(tasks, 4)) : tasks;
+    s.parts = is_small ? dn_min(dn_ceil(p->oc, VW), dn_power_of_2(tasks)) : 1;
     return s;
 }
 
@@ -171,12 +176,13 @@ static size_t dw_scratch_bytes(const hone_conv *p) {
 }
 
 static int64_t dw_n_tasks(const hone_conv *p) {
-    return p->n * dw_shape_of(p).bands;
+    dw_shape s = dw_shape_of(p);
+    return p->n * s.bands * s.parts;
 }
 
 /* The taps [*from, *to) of k that fall into [0, in), the first at position at. */
-static void dw_range(int64_t at, int64_t in, int64_t k, int64_t dilation, int64_t *from,
-                     int64_t *to) {
+static void dw_taps(int64_t at, int64_t in, int64_t k, int64_t dilation, int64_t *from,
+                    int64_t *to) {
     *from = at < 0 ? dn_min(k, dn_ceil(-at, dilation)) : 0;
     *to = at >= in ? 0 : dn_min(k, dn_ceil(in - at, dilation));
     if (*to < *from)
@@ -243,8 +249,10 @@ static void dw_line(const hone_conv *p, const dw_shape *s, const dw_group *g, co
 
 static void dw_run(const hone_conv *p, const hone_conv_args *args, int64_t task, void *scratch) {
     const dw_shape s = dw_shape_of(p);
-    const int64_t in = task / s.bands, band = task % s.bands, cols = dn_round(p->oc, VW);
-    const int64_t taken = DW_TAKEN * VW;
+    const int64_t in = task / s.bands / s.parts, cols = dn_round(p->oc, VW);
+    const dn_range band = dn_part(p->oh, task / s.parts % s.bands, s.bands);
+    const dn_range vectors = dn_part(cols / VW, task % s.parts, s.parts);
+    const int64_t end = dn_min(p->oc, vectors.to * VW), taken = DW_TAKEN * VW;
     dn_elem *zero = (dn_elem *)((char *)scratch + dw_table_bytes(p));
     memset(zero, 0, (size_t)p->ic * sizeof *zero);
     dn_tile t = {0};
@@ -258,14 +266,14 @@ static void dw_run(const hone_conv *p, const hone_conv_args *args, int64_t task,
                   .ldr = p->ldr,
                   .lo = t.lo,
                   .hi = t.hi};
-    for (int64_t oy = p->oh * band / s.bands; oy < p->oh * (band + 1) / s.bands; ++oy) {
+    for (int64_t oy = band.from; oy < band.to; ++oy) {
         int64_t iy = oy * p->sh - p->pt, pixel = (in * p->oh + oy) * p->ow, from, to;
-        dw_range(iy, p->ih, p->kh, p->dh, &from, &to);
+        dw_taps(iy, p->ih, p->kh, p->dh, &from, &to);
         const dn_elem *x = (const dn_elem *)args->x +
                            (in * p->ih + (to > from ? iy + from * p->dh : 0)) * p->iw * p->ldx;
         g.rows = to - from;
-        for (int64_t c = 0; c < p->oc; c += taken) {
-            g.channels = dn_min(taken, p->oc - c);
+        for (int64_t c = vectors.from * VW; c < end; c += taken) {
+            g.channels = dn_min(taken, end - c);
             g.bias = args->packed + c;
             g.weights = args->packed + cols + c * p->kh * p->kw + from * p->kw * VW;
             g.y = (dn_elem *)args->y + pixel * p->ldy + c;

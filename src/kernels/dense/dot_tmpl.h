@@ -14,7 +14,7 @@ static const int dot_mr[DOT_NV + 1] = {0, 12, 12, 8, 6};
 
 typedef struct dot_shape {
     int64_t m, taps, icg, ocg, k, cols, panels; /* k: pairs over all taps; cols: ocg padded */
-    int64_t mb, n_mb, n_nb;     /* most rows of a block; blocks of rows, of panels */
+    dn_split split;
     bool is_gathered, is_plain; /* plain: row m of A is pixel m of x */
 } dot_shape;
 
@@ -32,14 +32,15 @@ static dot_shape dot_shape_of(const hone_conv *p) {
     /* Rows of a block stay in L2 while the panels stream past. */
     int64_t row = s.is_gathered ? 2 * s.k : p->ic * dn_min(s.taps, p->sh * p->sw);
     int64_t mb = (192 << 10) / row;
-    mb = mb < 48 ? 48 : mb > 240 ? 240 : mb;
-    s.n_mb = dn_ceil(s.m, mb);
-    s.mb = dn_ceil(s.m, s.n_mb);
-    /* Enough tasks for a few threads, none too small to be worth handing over. */
-    double work = (double)s.m * (double)s.k * (double)p->oc;
-    int64_t most = work > 8e5 ? (int64_t)(work < 8e6 ? work / 1e5 : 64) : 1;
-    int64_t units = s.panels * p->groups, wanted = dn_min(dn_ceil(most, s.n_mb), units);
-    s.n_nb = s.n_mb >= 8 ? 1 : dn_min(wanted, dn_ceil(16, s.n_mb));
+    const double x_size = p->x_storage == HONE_ELEM_F32 ? 4 : 2;
+    const dn_product product = {.m = s.m,
+                                .units = s.panels * p->groups,
+                                .most_rows = mb < 48 ? 48 : dn_min(mb, 240),
+                                .mr = dot_mr[dn_min(DOT_NV, s.cols / VW)],
+                                .work = (double)s.m * (double)s.k * (double)p->oc,
+                                .a_bytes = x_size * (double)(p->n * p->ih * p->iw) * (double)p->ic,
+                                .b_bytes = 4.0 * (double)s.k * (double)p->oc};
+    s.split = dn_split_of(&product);
     return s;
 }
 
@@ -263,12 +264,12 @@ static dot_tile_fn *const dot_tiles[DOT_NV + 1][DOT_MR_MAX + 1] = {
  * zeros, or gathered rows. */
 static int64_t dot_pointer_bytes(const dot_shape *s) {
     int64_t taps = s->is_gathered ? 1 : s->taps;
-    return dn_round((s->mb + DOT_MR_MAX) * taps * (int64_t)sizeof(uint16_t *), 64);
+    return dn_round((s->split.mb + DOT_MR_MAX) * taps * (int64_t)sizeof(uint16_t *), 64);
 }
 
 static size_t dot_scratch_bytes(const hone_conv *p) {
     dot_shape s = dot_shape_of(p);
-    int64_t elements = s.is_gathered ? s.mb * 2 * s.k : p->ic;
+    int64_t elements = s.is_gathered ? s.split.mb * 2 * s.k : p->ic;
     return (size_t)(dot_pointer_bytes(&s) + 2 * elements);
 }
 
@@ -414,8 +415,9 @@ static void dot_panel(const hone_conv *p, const dot_shape *s, const uint16_t *co
 
 static void dot_run(const hone_conv *p, const hone_conv_args *args, int64_t task, void *scratch) {
     const dot_shape s = dot_shape_of(p);
-    const int64_t bm = task / s.n_nb, bn = task % s.n_nb, units = s.panels * p->groups;
-    const int64_t first = s.m * bm / s.n_mb, rows = s.m * (bm + 1) / s.n_mb - first;
+    const dn_range rows = dn_part(s.m, dn_row_block(&s.split, task), s.split.n_mb);
+    const dn_range units =
+        dn_part(s.panels * p->groups, dn_panel_block(&s.split, task), s.split.n_nb);
     const int64_t y_size = p->y_storage == HONE_ELEM_F32 ? 4 : 2;
     const uint16_t **pointers = scratch;
     const uint16_t *packed = (const uint16_t *)(const void *)(args->packed + p->groups * s.cols);
@@ -431,24 +433,25 @@ static void dot_run(const hone_conv *p, const hone_conv_args *args, int64_t task
     t.a1 = act.a1;
     t.b1 = act.b1;
     t.k = s.k / t.taps;
-    dot_rows(p, &s, args->x, first, rows, pointers,
+    dot_rows(p, &s, args->x, rows.from, rows.to - rows.from, pointers,
              (uint16_t *)(void *)((char *)scratch + dot_pointer_bytes(&s)));
-    for (int64_t u = units * bn / s.n_nb; u < units * (bn + 1) / s.n_nb; ++u) {
+    for (int64_t u = units.from; u < units.to; ++u) {
         int64_t g = u / s.panels, col = u % s.panels * DOT_NR;
-        int64_t at = first * p->ldy + g * s.ocg + col, r_at = first * p->ldr + g * s.ocg + col;
+        int64_t at = rows.from * p->ldy + g * s.ocg + col,
+                r_at = rows.from * p->ldr + g * s.ocg + col;
         t.offset = g * s.icg;
         t.n = dn_min(DOT_NR, s.ocg - col);
         t.bias = args->packed + g * s.cols + col;
         t.b = packed + (g * s.cols + col) * 2 * s.k;
         t.y = (char *)args->y + at * y_size;
         t.residual = p->has_residual ? (const char *)args->residual + r_at * y_size : NULL;
-        dot_panel(p, &s, pointers, pointers + s.mb * t.taps, rows, &t, y_size);
+        dot_panel(p, &s, pointers, pointers + s.split.mb * t.taps, rows.to - rows.from, &t, y_size);
     }
 }
 
 static int64_t dot_n_tasks(const hone_conv *p) {
     dot_shape s = dot_shape_of(p);
-    return s.n_mb * s.n_nb;
+    return s.split.n_mb * s.split.n_nb;
 }
 
 const hone_conv_kernel DN_NAME(dot) = {

@@ -10,10 +10,11 @@ enum { IG_PART = 1536 }; /* of k: with DN_NR columns less than half of L2 */
 
 typedef struct ig_shape {
     int64_t m, taps, k, icg, ocg, cols, panels; /* k: of a tap; cols: ocg padded */
-    int64_t mr, n_mb, n_nb, mb;                 /* blocks of rows and of panels; mb: most rows */
-    int64_t n_kb;                               /* parts of k that are summed one after the other */
-    bool is_merged;                             /* a tap is a row of the window */
-    bool is_plain;                              /* row m of A is pixel m */
+    int64_t mr;                                 /* rows of a tile */
+    dn_split split;
+    int64_t n_kb;   /* parts of k that are summed one after the other */
+    bool is_merged; /* a tap is a row of the window */
+    bool is_plain;  /* row m of A is pixel m */
 } ig_shape;
 
 static ig_shape ig_shape_of(const hone_conv *p) {
@@ -36,14 +37,14 @@ static ig_shape ig_shape_of(const hone_conv *p) {
     /* and the rows of a block while the panels stream past. */
     int64_t row = dn_ceil(p->ic, s.n_kb) * dn_min(p->kh * p->kw, p->sh * p->sw);
     int64_t mb = (128 << 10) / row;
-    mb = mb < 4 * s.mr ? 4 * s.mr : mb > 240 ? 240 : mb;
-    s.n_mb = dn_ceil(s.m, mb);
-    s.mb = dn_ceil(s.m, s.n_mb);
-    /* Enough tasks for a few threads, none too small to be worth handing over. */
-    double work = (double)s.m * (double)s.k * (double)s.taps * (double)p->oc;
-    int64_t most = work > 8e5 ? (int64_t)(work < 8e6 ? work / 1e5 : 64) : 1;
-    int64_t units = s.panels * p->groups, wanted = dn_min(dn_ceil(most, s.n_mb), units);
-    s.n_nb = s.n_mb >= 8 ? 1 : dn_min(wanted, dn_ceil(16, s.n_mb));
+    const dn_product product = {.m = s.m,
+                                .units = s.panels * p->groups,
+                                .most_rows = mb < 4 * s.mr ? 4 * s.mr : dn_min(mb, 240),
+                                .mr = s.mr,
+                                .work = (double)s.m * (double)s.k * (double)s.taps * (double)p->oc,
+                                .a_bytes = 4.0 * (double)(p->n * p->ih * p->iw) * (double)p->ic,
+                                .b_bytes = 4.0 * (double)(s.k * s.taps) * (double)p->oc};
+    s.split = dn_split_of(&product);
     return s;
 }
 
@@ -91,21 +92,21 @@ static void ig_pack(const hone_conv *p, const hone_conv_weights *w, float *to) {
 }
 
 static size_t ig_pointer_bytes(const ig_shape *s) {
-    return (size_t)dn_round(s->mb * s->taps * (int64_t)sizeof(float *), 64);
+    return (size_t)dn_round(s->split.mb * s->taps * (int64_t)sizeof(float *), 64);
 }
 
 /* Pointers, a tap of zeros, room for copied taps or for sums of the parts so far. */
 static size_t ig_scratch_bytes(const hone_conv *p) {
     const ig_shape s = ig_shape_of(p);
     int64_t zeros = s.is_merged ? s.k : p->ic;
-    int64_t floats = zeros + (s.is_merged ? s.mb * s.taps * s.k : 0);
-    floats += s.n_kb > 1 ? s.mb * DN_NR : 0;
+    int64_t floats = zeros + (s.is_merged ? s.split.mb * s.taps * s.k : 0);
+    floats += s.n_kb > 1 ? s.split.mb * DN_NR : 0;
     return ig_pointer_bytes(&s) + sizeof(float) * (size_t)floats;
 }
 
 static int64_t ig_n_tasks(const hone_conv *p) {
     ig_shape s = ig_shape_of(p);
-    return s.n_mb * s.n_nb;
+    return s.split.n_mb * s.split.n_nb;
 }
 
 typedef struct ig_pixel {
@@ -259,9 +260,10 @@ static void ig_part(const ig_block *j, dn_tile t, int64_t u, int64_t part) {
 
 static void ig_run(const hone_conv *p, const hone_conv_args *args, int64_t task, void *scratch) {
     const ig_shape s = ig_shape_of(p);
-    const int64_t bm = task / s.n_nb, bn = task % s.n_nb, units = s.panels * p->groups;
-    ig_block j = {p, args, &s, scratch, NULL, s.m * bm / s.n_mb, 0, 0};
-    j.rows = s.m * (bm + 1) / s.n_mb - j.first;
+    const dn_range rows = dn_part(s.m, dn_row_block(&s.split, task), s.split.n_mb);
+    const dn_range units =
+        dn_part(s.panels * p->groups, dn_panel_block(&s.split, task), s.split.n_nb);
+    ig_block j = {p, args, &s, scratch, NULL, rows.from, rows.to - rows.from, 0};
     j.tiles = dn_ceil(j.rows, s.mr);
     float *zero = (float *)((char *)scratch + ig_pointer_bytes(&s));
     j.sums = zero + p->ic;
@@ -269,7 +271,7 @@ static void ig_run(const hone_conv *p, const hone_conv_args *args, int64_t task,
     dn_tile finish = {.taps = s.taps, .ldr = p->ldr, .ldy = p->ldy};
     dn_tile_act(&finish, p);
     const dn_tile sum = {.taps = s.taps, .ldy = DN_NR, .lo = -HUGE_VALF, .hi = HUGE_VALF};
-    for (int64_t u = units * bn / s.n_nb; u < units * (bn + 1) / s.n_nb; ++u) {
+    for (int64_t u = units.from; u < units.to; ++u) {
         for (int64_t part = 0; part < s.n_kb; ++part)
             ig_part(&j, part + 1 < s.n_kb ? sum : finish, u, part);
     }

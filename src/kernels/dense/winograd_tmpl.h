@@ -105,6 +105,8 @@ static wg_shape wg_shape_of(const hone_conv *p) {
     int64_t tb = (int64_t)(2 << 20) / (WG_N * 4 * (p->ic + DN_NR));
     tb = tb < 2 * DN_MR ? 2 * DN_MR : tb > WG_TILES ? WG_TILES : tb;
     s.blocks = dn_ceil(s.tiles, tb);
+    if (s.blocks > 4 && s.blocks < DN_MAX_TASKS)
+        s.blocks = dn_round(s.blocks, 4);
     s.tb = dn_ceil(s.tiles, s.blocks);
     s.panels = dn_ceil(p->oc, DN_NR);
     /* Few blocks: share out panels too, at the cost of repeating the input transform. */
