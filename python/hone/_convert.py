@@ -16,9 +16,6 @@ import numpy as np
 from ._native import HoneError
 from ._program import find_program
 
-#: |a - b| <= ATOL * largest |a| + RTOL * |a|, as the program compares; FP16 files get FP16 for both.
-RTOL, ATOL, FP16 = 1e-3, 1e-4, 2e-2
-
 MISSING = "--verify litert needs ai-edge-litert, which {} lacks; next: pip install ai-edge-litert"
 
 
@@ -42,6 +39,8 @@ def convert(
     fp16: bool = False,
     nhwc_io: bool = False,
     verify: str | None = "hone",
+    rtol: float | None = None,
+    atol: float | None = None,
 ) -> dict[str, Any]:
     """Write an ONNX model as TensorFlow Lite.
 
@@ -51,6 +50,8 @@ def convert(
         nhwc_io: images in and out channels-last.
         verify: who runs the result beside the original: "hone", "litert" (hone, and then LiteRT's
             interpreter), or None.
+        rtol, atol: |a - b| <= atol * largest |a| + rtol * |a| must hold for each output, or the program's
+            defaults for what is None.
 
     Returns:
         file_bytes, convert_ms, and what the check found: outputs_max_abs, litert_max_abs.
@@ -62,9 +63,10 @@ def convert(
         raise ValueError(f"verify={verify!r}: it is 'hone', 'litert' or None")
     arguments = [f"--shape={name}={'x'.join(map(str, dims))}" for name, dims in (shapes or {}).items()]
     arguments += ["--fp16"] * fp16 + ["--nhwc-io"] * nhwc_io + ["--no-verify"] * (verify is None)
+    arguments += [f"--{k}={v!r}" for k, v in (("rtol", rtol), ("atol", atol)) if v is not None]
     if verify != "litert":
         return _program(model, output, arguments)
-    return _checked(model, pathlib.Path(output), arguments, fp16, nhwc_io)
+    return _checked(model, pathlib.Path(output), arguments, nhwc_io)
 
 
 def _program(
@@ -86,7 +88,7 @@ def _program(
 
 
 def _checked(
-    model: str | os.PathLike[str], output: pathlib.Path, arguments: Sequence[str], fp16: bool, nhwc_io: bool
+    model: str | os.PathLike[str], output: pathlib.Path, arguments: Sequence[str], nhwc_io: bool
 ) -> dict[str, Any]:
     """The file appears under its name when LiteRT agrees with the original."""
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as folder:
@@ -96,22 +98,27 @@ def _checked(
         # in steps. Here it is asked whether it reads the file as the program does.
         is_quantised = report["quantised"]
         original = made if is_quantised else model
-        report["litert_max_abs"] = _worst(original, made, fp16, nhwc_io and not is_quantised)
+        report["litert_max_abs"] = _worst(original, made, report, nhwc_io and not is_quantised)
         made.replace(output)
     report["output"] = os.fspath(output)
     return report
 
 
-def _random(rng: np.random.Generator, detail: Mapping[str, Any]) -> np.ndarray:
+def _random(rng: np.random.Generator, detail: Mapping[str, Any], below: int) -> np.ndarray:
     shape = [max(1, int(d)) for d in detail["shape_signature"]]
     kind = np.dtype(detail["dtype"])
     if kind.kind == "f":
         return rng.standard_normal(shape).astype(kind)
-    return rng.integers(0, 2 if kind.kind == "b" else 10, shape).astype(kind)
+    return rng.integers(0, 2 if kind.kind == "b" else below, shape).astype(kind)
 
 
-def _worst(model: str | os.PathLike[str], made: pathlib.Path, fp16: bool, nhwc_io: bool) -> float:
-    """The greatest error of LiteRT's outputs against those of the original, run by hone."""
+def _worst(
+    model: str | os.PathLike[str], made: pathlib.Path, report: Mapping[str, Any], nhwc_io: bool
+) -> float:
+    """The greatest error of LiteRT's outputs against those of the original, run by hone.
+
+    `report` is the program's: its tolerances, and below what it draws the integers of inputs.
+    """
     try:
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
     except ImportError:
@@ -126,17 +133,19 @@ def _worst(model: str | os.PathLike[str], made: pathlib.Path, fp16: bool, nhwc_i
     runner = Interpreter(str(made), **kernels).get_signature_runner()
     session = InferenceSession(os.fspath(model))
     rng = np.random.default_rng(0)
-    inputs = {name: _random(rng, detail) for name, detail in runner.get_input_details().items()}
+    below, rules = report["integers_below"], (report["rtol"], report["atol"])
+    details = runner.get_input_details()
+    inputs = {name: _random(rng, detail, below.get(name, 2)) for name, detail in details.items()}
     want = session.run(None, {name: np.ascontiguousarray(moved(v, 1, -1)) for name, v in inputs.items()})
     got = runner(**inputs)
     worst = 0.0
     for info, value in zip(session.get_outputs(), want):
         a = np.asarray(moved(np.asarray(value), -1, 1), np.float64)
-        worst = max(worst, _difference(info.name, a, np.asarray(got[info.name], np.float64), fp16))
+        worst = max(worst, _difference(info.name, a, np.asarray(got[info.name], np.float64), *rules))
     return worst
 
 
-def _difference(name: str, a: np.ndarray, b: np.ndarray, fp16: bool) -> float:
+def _difference(name: str, a: np.ndarray, b: np.ndarray, rtol: float, atol: float) -> float:
     if a.shape != b.shape:
         raise HoneError(f"LiteRT gives output '{name}' as {list(b.shape)}, the original as {list(a.shape)}")
     if not a.size:
@@ -144,7 +153,6 @@ def _difference(name: str, a: np.ndarray, b: np.ndarray, fp16: bool) -> float:
     error = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
     error = np.where(np.isnan(error), np.inf, error)
     scale = np.abs(a[np.isfinite(a)]).max(initial=0.0)
-    rtol, atol = (FP16, FP16) if fp16 else (RTOL, ATOL)
     with np.errstate(invalid="ignore"):
         beyond = (error > 0) & ~(error <= atol * scale + rtol * np.abs(a))
     if beyond.any():
@@ -185,7 +193,7 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     rest.remove(models[0])
     try:
-        report = _checked(models[0], pathlib.Path(output), rest, "--fp16" in rest, "--nhwc-io" in rest)
+        report = _checked(models[0], pathlib.Path(output), rest, "--nhwc-io" in rest)
     except HoneError as error:
         for finding in getattr(error, "findings", []):
             print("{node} ({op}): {reason}: {message}; {cure}".format(**finding))

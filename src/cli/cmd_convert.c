@@ -51,6 +51,11 @@ static double at_least(double given, double least) {
     return given > least ? given : least;
 }
 
+/* What an option asks for, and FP16 weights at least. */
+static double tolerance(const cli_args *args, double given) {
+    return at_least(given, args->fp16 ? FP16_TOLERANCE : 0);
+}
+
 /* Has operators of LiteRT's integer arithmetic, or rounds to integers. */
 static bool is_quantised(const hone_graph *g) {
     for (int i = 0; i < g->n_nodes; ++i) {
@@ -66,10 +71,8 @@ static bool is_quantised(const hone_graph *g) {
 /* Read the file back and run it beside the original. */
 static hone_status verify(conversion *c, const char *path, hone_error *err) {
     const cli_args *args = c->args;
-    double start = now_ms(), least = args->fp16 ? FP16_TOLERANCE : 0;
+    double start = now_ms();
     bool has_steps = is_quantised(c->model->graph);
-    if (has_steps)
-        least = QUANTISED_TOLERANCE;
     hone_model *after;
     HONE_TRY(hone_model_open(path, &after, err));
     cli_pair pair = {.before = c->model,
@@ -78,8 +81,9 @@ static hone_status verify(conversion *c, const char *path, hone_error *err) {
                      .path_after = args->output,
                      .what = "converted",
                      .cure = "--rtol and --atol set the tolerance, --no-verify skips the check",
-                     .rules = {.rtol = at_least(args->rtol, args->fp16 ? least : 0),
-                               .atol = at_least(args->atol, least),
+                     .rules = {.rtol = tolerance(args, args->rtol),
+                               .atol = at_least(tolerance(args, args->atol),
+                                                has_steps ? QUANTISED_TOLERANCE : 0),
                                .steps = has_steps ? QUANTISED_STEPS : 0,
                                .mean_steps = QUANTISED_MEAN_STEPS,
                                .has_any_scale = true,
@@ -139,6 +143,19 @@ static int64_t bytes_of(const char *path) {
     return stat(path, &st) == 0 ? (int64_t)st.st_size : 0;
 }
 
+/* What others who check the file need (python/hone/_convert.py), so that they do it as here. */
+static void report_rules(const conversion *c, cli_json *j) {
+    const hone_graph *g = c->model->graph;
+    cli_json_number(j, "rtol", tolerance(c->args, c->args->rtol));
+    cli_json_number(j, "atol", tolerance(c->args, c->args->atol));
+    cli_json_open(j, "integers_below", '{');
+    for (int i = 0; i < g->n_inputs; ++i) {
+        if (hone_dtype_in(g->inputs[i]->type.dtype, HONE_T_INT))
+            cli_json_int(j, g->inputs[i]->name, cli_index_limit(g, g->inputs[i]->name));
+    }
+    cli_json_close(j, '}');
+}
+
 static void report_json(const conversion *c, bool is_done) {
     cli_json j = {.to = stdout};
     cli_json_open(&j, NULL, '{');
@@ -146,6 +163,7 @@ static void report_json(const conversion *c, bool is_done) {
     cli_json_int(&j, "file_bytes", is_done ? bytes_of(c->args->output) : 0);
     cli_json_number(&j, "convert_ms", c->convert_ms);
     cli_json_bool(&j, "quantised", is_quantised(c->model->graph));
+    report_rules(c, &j);
     cli_json_bool(&j, "verified", c->is_verified);
     if (c->is_verified) {
         cli_json_number(&j, "verify_ms", c->verify_ms);

@@ -81,9 +81,7 @@ static uint64_t next_random(uint64_t *state) {
 
 enum { MAX_INTEGERS = 10 };
 
-/* How many integers from 0 on to draw from: 0 to 9, and what the tables that the input picks rows
- * from hold (BERT has two types of tokens). */
-static int64_t index_limit(const hone_graph *g, const char *input) {
+int64_t cli_index_limit(const hone_graph *g, const char *input) {
     int64_t limit = MAX_INTEGERS;
     for (int i = 0; i < g->n_nodes; ++i) {
         const hone_node *n = g->nodes[i];
@@ -220,7 +218,7 @@ static hone_status make_up(filler *f, const hone_io_info *io, bool random, hone_
         out->dims[d] = given ? given[d] : io->dims[d] >= 0 ? io->dims[d] : size_of_dim(f, io, d);
     HONE_TRY(hone_tensor_alloc(NULL, out, err));
     if (random)
-        return fill_random(out, index_limit(f->s->engine->graph, io->name), &f->seed, err);
+        return fill_random(out, cli_index_limit(f->s->engine->graph, io->name), &f->seed, err);
     if (out->dtype != HONE_DTYPE_STRING && hone_tensor_bytes(out) > 0)
         memset(out->data, 0, hone_tensor_bytes(out));
     return HONE_OK;

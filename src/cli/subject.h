@@ -61,6 +61,9 @@ typedef enum cli_fill {
     CLI_FILL_RANDOM,  /* of the optimal shapes of --shape */
     CLI_FILL_LARGEST, /* zeros of the largest shapes of --shape */
 } cli_fill;
+/** Random integers of an input are drawn below this: 10, or the rows of the table that the input
+ * picks from (BERT has two types of tokens). */
+int64_t cli_index_limit(const hone_graph *g, const char *input);
 void cli_subject_drop_inputs(cli_subject *s);
 /** Load, or make up, the inputs and set them in place of what was set (inputs.c). */
 HONE_NODISCARD hone_status cli_subject_set_inputs(cli_subject *s, const cli_args *args,

@@ -210,7 +210,7 @@ static hone_status convert(tfl_legal *l, const hone_tflite_options *o, hone_erro
         add_outputs(l, o);
     if (l->findings->n_errors)
         return hone_fail(err, HONE_E_UNSUPPORTED,
-                         "the model cannot be converted: %d obstacles, see the list",
+                         "the model cannot be converted; obstacles, which the list names: %d",
                          l->findings->n_errors);
     if (!l->is_out_of_memory)
         drop_unused(l);

@@ -514,7 +514,7 @@ hone_status hone_tflite_to_qdq(hone_graph *g, hone_findings *findings, hone_erro
     HONE_TRY(rewrite(g, findings, err));
     if (findings->n_errors)
         return hone_fail(err, HONE_E_UNSUPPORTED,
-                         "the model cannot be converted: %d obstacles, see the list",
+                         "the model cannot be converted; obstacles, which the list names: %d",
                          findings->n_errors);
     if (hone_graph_index(g) != HONE_OK)
         return hone_fail(err, HONE_E_NOMEM, "no memory to index the graph");
