@@ -3,7 +3,7 @@
 Needs torch, torchvision, timm and transformers; no network. NAME.onnx is from the older exporter
 (tracing), NAME_dynamo.onnx from the newer one. Models that are there already are kept.
 
-usage: export_models.py FOLDER [NAME ...] [--only old|dynamo]
+usage: export_models.py FOLDER [NAME ...] [--only old|dynamo] [--here]
 """
 
 from __future__ import annotations
@@ -133,6 +133,14 @@ def text(make: Callable[[], nn.Module], names: tuple[str, ...] = TOKENS) -> Entr
 
 
 BERT = ("input_ids", "attention_mask", "token_type_ids")
+#: of a text model that is to be quick
+SMALL = {
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 128,
+    "vocab_size": 1000,
+}
 
 MODELS: dict[str, Entry] = {
     "mobilenet_v2": picture(vision("mobilenet_v2")),
@@ -163,6 +171,27 @@ MODELS: dict[str, Entry] = {
     "distilbert": text(language("DistilBertModel", "DistilBertConfig", TOKENS)),
     "gpt2": text(language("GPT2LMHeadModel", "GPT2Config", TOKENS)),
     "t5_encoder": text(language("T5EncoderModel", "T5Config", TOKENS)),
+    # Quick ones, of many kinds of blocks.
+    "resnet18": picture(vision("resnet18")),
+    "mobilenet_v3_small": picture(vision("mobilenet_v3_small")),
+    **{
+        name: picture(timm_model(name))
+        for name in (
+            "deit_tiny_patch16_224",
+            "edgenext_xx_small",
+            "ghostnet_100",
+            "lcnet_050",
+            "mixer_s32_224",
+            "mobilenetv4_conv_small",
+            "mobilevit_xxs",
+            "poolformer_s12",
+            "repvgg_a0",
+            "resnet10t",
+        )
+    },
+    "albert": text(language("AlbertModel", "AlbertConfig", TOKENS, **SMALL)),
+    "electra": text(language("ElectraModel", "ElectraConfig", TOKENS, **SMALL)),
+    "roberta": text(language("RobertaModel", "RobertaConfig", TOKENS, **SMALL)),
 }
 
 
@@ -223,7 +252,9 @@ def main() -> int:
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--only", choices=("old", "dynamo"))
-    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--here", action="store_true", help="all in this process: quicker, and their memory adds up"
+    )
     args = parser.parse_intermixed_args()
     unknown = set(args.names) - set(MODELS)
     if unknown:
@@ -235,11 +266,11 @@ def main() -> int:
             path = args.folder / f"{name}{'_dynamo' if kind == 'dynamo' else ''}.onnx"
             if path.exists():
                 continue
-            if args.one:
+            if args.here:
                 export(name, kind == "dynamo", path)
                 continue
             # A process for each, so that memory goes back to the system between them.
-            command = [sys.executable, __file__, str(args.folder), name, "--only", kind, "--one"]
+            command = [sys.executable, __file__, str(args.folder), name, "--only", kind, "--here"]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             last = (done.stderr.strip().splitlines() or [""])[-1]
             print(f"{path.name}: {'ok' if path.exists() else 'failed: ' + last}", flush=True)
