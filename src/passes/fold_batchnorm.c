@@ -2,8 +2,8 @@
  *
  * BatchNormalization with constant statistics, and Mul, Add, Sub and Div by constants of one
  * element a channel, are y = a[c] x + d[c]. After Conv, ConvTranspose and Gemm they go into weights
- * and bias, a scale after MatMul into its constant; BatchNormalization elsewhere becomes Mul and
- * Add. */
+ * and bias, a scale after MatMul into its constant, also where a Transpose stands between, as in
+ * channels-last exports; BatchNormalization elsewhere becomes Mul and Add. */
 #include <math.h>
 
 #include "passes/rewrite.h"
@@ -208,7 +208,20 @@ static bool all_zero(const affine *f) {
     return true;
 }
 
-static bool fold_into(hone_rewriter *r, const hone_node *n, const layout *w, const affine *f) {
+/* The layer anew in the place of r->node, the Transpose that moves its result (or NULL) behind it. */
+static bool replace_layer(hone_rewriter *r, const hone_node *n, const hone_node *move,
+                          hone_value *const *in, int n_in) {
+    hone_node *made = move ? hone_rewrite_insert(r, n->op_name, in, n_in)
+                           : hone_rewrite_replace(r, n->op_name, in, n_in);
+    if (!made || !hone_rewrite_attrs(r, made, n))
+        return false;
+    hone_attr_remove(made, "beta");
+    hone_node *moved = move ? hone_rewrite_replace(r, move->op_name, made->out, 1) : made;
+    return moved && (!move || hone_rewrite_attrs(r, moved, move));
+}
+
+static bool fold_into(hone_rewriter *r, const hone_node *n, const hone_node *move, const layout *w,
+                      const affine *f) {
     bool is_matmul = hone_is(n, "MatMul");
     if (f->n != w->n_channels || (is_matmul && !all_zero(f)))
         return false;
@@ -216,12 +229,7 @@ static bool fold_into(hone_rewriter *r, const hone_node *n, const layout *w, con
     hone_value *weights = is_matmul || bias ? scale_weights(r, n->in[1], w, f->a) : NULL;
     if (!weights)
         return false;
-    hone_value *in[3] = {n->in[0], weights, bias};
-    hone_node *made = hone_rewrite_replace(r, n->op_name, in, bias ? 3 : 2);
-    if (!made || !hone_rewrite_attrs(r, made, n))
-        return false;
-    hone_attr_remove(made, "beta");
-    return true;
+    return replace_layer(r, n, move, (hone_value *[]){n->in[0], weights, bias}, bias ? 3 : 2);
 }
 
 static bool fold_batchnorm(hone_rewriter *r) {
@@ -229,7 +237,20 @@ static bool fold_batchnorm(hone_rewriter *r) {
     layout w;
     hone_node *before = hone_is(r->node, "BatchNormalization") ? r->node->in[0]->producer : NULL;
     return layout_of(before, &w) && w.axis == 1 && r->node->in[0] == before->out[0] &&
-           read_batchnorm(r, &f) && fold_into(r, before, &w, &f);
+           read_batchnorm(r, &f) && fold_into(r, before, NULL, &w, &f);
+}
+
+/* Where a Transpose puts an axis; -1 when that is not known. */
+static int axis_behind(const hone_node *move, int axis) {
+    int64_t perm[HONE_MAX_RANK];
+    int rank;
+    if (!hone_transpose_perm(move, perm, &rank))
+        return -1;
+    for (int i = 0; i < rank; ++i) {
+        if (perm[i] == axis)
+            return i;
+    }
+    return -1;
 }
 
 static bool fold_arithmetic(hone_rewriter *r) {
@@ -238,12 +259,17 @@ static bool fold_arithmetic(hone_rewriter *r) {
         !n->in[0]->constant == !n->in[1]->constant)
         return false;
     hone_value *x = n->in[0]->constant ? n->in[1] : n->in[0];
+    const hone_node *move = hone_used_once(x) ? hone_made_by(x, "Transpose") : NULL;
+    const hone_node *before = move ? move->in[0]->producer : x->producer;
     affine f;
     layout w;
+    if (!layout_of(before, &w) || x->type.rank < 2)
+        return false;
+    int axis = move ? axis_behind(move, w.axis) : w.axis;
     /* The result must have the shape of x: the constant has no more dims, checked when it is read,
      * and no larger ones, as it has one element or as many as there are channels. */
-    return layout_of(x->producer, &w) && x->type.rank >= 2 &&
-           read_arithmetic(r, w.axis, w.n_channels, &f) && fold_into(r, x->producer, &w, &f);
+    return (!move || axis >= 0) && read_arithmetic(r, axis, w.n_channels, &f) &&
+           fold_into(r, before, move, &w, &f);
 }
 
 static hone_value *channel_constant(hone_rewriter *r, const double *x, int64_t n) {

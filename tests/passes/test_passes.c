@@ -254,6 +254,28 @@ static void test_batchnorm(void) {
     finish(&b, batchnorm(&b, y), "gemm", "Flatten Gemm");
 }
 
+/* As tf2onnx writes it: channels-last between the convolutions. */
+static void test_channels_last(void) {
+    static const int64_t to_last[] = {0, 2, 3, 1};
+    build b = begin();
+    hone_value *w = weights(&b, 4, (const int64_t[]){4, 4, 3, 3});
+    hone_value *y = transpose(&b, add_node(&b, "Conv", b.x, w, NULL), to_last, 4);
+    y = add_node(&b, "Mul", y, weights(&b, 1, (const int64_t[]){4}), NULL);
+    y = add_node(&b, "Add", weights(&b, 3, (const int64_t[]){1, 1, 4}), y, NULL);
+    finish(&b, y, "scale and bias behind a transpose", "Conv Transpose");
+    b = begin();
+    w = weights(&b, 4, (const int64_t[]){4, 4, 3, 1});
+    y = transpose(&b, add_node(&b, "Conv", b.x, w, NULL), to_last, 4);
+    /* Four elements along what was the height. */
+    y = add_node(&b, "Add", y, weights(&b, 3, (const int64_t[]){4, 1, 1}), NULL);
+    finish(&b, y, "another axis", "Conv Transpose Add");
+    b = begin();
+    w = weights(&b, 4, (const int64_t[]){4, 4, 3, 3});
+    hone_value *moved = transpose(&b, add_node(&b, "Conv", b.x, w, NULL), to_last, 4);
+    y = add_node(&b, "Add", moved, weights(&b, 1, (const int64_t[]){4}), NULL);
+    finish(&b, add_node(&b, "Mul", y, moved, NULL), "another reader", "Conv Transpose Add Mul");
+}
+
 /* ---- moving elements --------------------------------------------------------------------------
  */
 
@@ -392,6 +414,7 @@ int main(void) {
     test_gates();
     test_norms();
     test_batchnorm();
+    test_channels_last();
     test_moves();
     for (int mask = 0; mask < 5; ++mask) {
         test_attention(mask, false);
