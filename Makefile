@@ -31,11 +31,21 @@ test: all $(CASES)/.made
 	@cd $(BUILD) && HONE_CASES=$(CURDIR)/$(CASES) ctest --output-on-failure -j $(JOBS)
 	@HONE_LIBRARY=$(CURDIR)/$(BUILD)/libhone.so PYTHONPATH=python $(PYTHON) -m pytest -q -p no:cacheprovider tests/python
 	@echo "left out: 'make test-models' compares exported PyTorch models with ONNX Runtime (installs PyTorch, gigabytes)"
+	@echo "left out: 'make test-tf' exports and converts Keras models (installs TensorFlow, gigabytes)"
 
 test-models: all
 	@tools/bootstrap.sh python
 	@test -x $(PYTHON) || python3 -m venv $(VENV)
 	@tests/models/run.sh $(PYTHON) $(BUILD)
+
+# TensorFlow wants versions of its own: an environment beside the other one.
+TFPYTHON = $(BUILD)/tfvenv/bin/python
+test-tf: all
+	@tools/bootstrap.sh python
+	@test -x $(TFPYTHON) || python3 -m venv $(BUILD)/tfvenv
+	@$(TFPYTHON) -m pip install -q -r requirements-test.txt -r requirements-tf.txt
+	@HONE_LIBRARY=$(CURDIR)/$(BUILD)/libhone.so PYTHONPATH=python \
+		$(TFPYTHON) -W ignore -m pytest -q -p no:cacheprovider tests/export/test_tf.py
 
 # Compares hone with its peers on the standard list and writes docs/benchmarks.{md,json,html}.
 # Installs PyTorch and the peers: gigabytes. What was stopped goes on where it was.
@@ -75,4 +85,4 @@ test-tsan:
 clean:
 	@rm -rf build build-asan build-tsan
 
-.PHONY: all bootstrap test test-models test-asan test-tsan bench bench-quick demo clean
+.PHONY: all bootstrap test test-models test-tf test-asan test-tsan bench bench-quick demo clean
