@@ -208,7 +208,8 @@ static bool all_zero(const affine *f) {
     return true;
 }
 
-/* The layer anew in the place of r->node, the Transpose that moves its result (or NULL) behind it. */
+/* The layer anew in the place of r->node, the Transpose that moves its result (or NULL) behind it.
+ */
 static bool replace_layer(hone_rewriter *r, const hone_node *n, const hone_node *move,
                           hone_value *const *in, int n_in) {
     hone_node *made = move ? hone_rewrite_insert(r, n->op_name, in, n_in)

@@ -13,7 +13,7 @@
 /* All but the recognition of attention, which has no equivalent as one operator. */
 static const char PASSES[] =
     "fold_constants,fold_if,remove_noop,merge_common,fuse_norm,fuse_gelu,fuse_silu,fold_batchnorm,"
-    "fuse_gemm,cancel_transposes,remove_dead";
+    "fold_pad,fuse_gemm,cancel_transposes,remove_dead";
 
 tfl_legal_fn tfl_legal_find(const hone_node *n) {
     static const struct {

@@ -113,7 +113,7 @@ def cells(row: Row) -> tuple[str, ...]:
 
 
 def text_line(words: tuple[str, ...]) -> str:
-    return "{:36} {:8} {:>9} {:>9} {:>7}  {}".format(*words)
+    return "{:40} {:8} {:>9} {:>9} {:>7}  {}".format(*words)
 
 
 def networks(rows: list[Row]) -> set[str]:

@@ -276,6 +276,50 @@ static void test_channels_last(void) {
     finish(&b, add_node(&b, "Mul", y, moved, NULL), "another reader", "Conv Transpose Add Mul");
 }
 
+/* x padded by `value`; axes NULL: all. */
+static hone_value *pad(build *b, hone_value *x, const int64_t *pads, int n, double value,
+                       const int64_t *axes) {
+    hone_value *in[4] = {x, ints(b, pads, n), number(b, value), axes ? ints(b, axes, n / 2) : NULL};
+    hone_value *out = hone_graph_fresh(b->g, "pad");
+    hone_node *made =
+        hone_node_create(b->g, hone_op_find("", "Pad"), "pad", in, axes ? 4 : 3, &out, 1);
+    CHECK(hone_graph_append(b->g, made));
+    return out;
+}
+
+static void test_pads(void) {
+    static const int64_t to_first[] = {0, 3, 1, 2}, to_last[] = {0, 2, 3, 1};
+    static const int64_t around[] = {0, 0, 1, 0, 0, 0, 2, 3}, channels[] = {0, 1, 0, 0, 0, 0, 0, 0};
+    static const int64_t last[] = {0, 1, 0, 0, 0, 2, 3, 0};
+    build b = begin();
+    hone_value *w = weights(&b, 4, (const int64_t[]){4, 4, 3, 3});
+    hone_value *y = add_node(&b, "Conv", pad(&b, b.x, around, 8, 0, NULL), w, NULL);
+    set_ints(&b, "pads", (const int64_t[]){0, 1, 2, 0}, 4);
+    finish(&b, y, "pads are added", "Conv");
+    b = begin();
+    w = weights(&b, 4, (const int64_t[]){4, 4, 3, 3});
+    y = pad(&b, add_node(&b, "Relu", transpose(&b, b.x, to_last, 4), NULL, NULL), last, 8, 0, NULL);
+    y = add_node(&b, "Conv", transpose(&b, y, to_first, 4), w, NULL);
+    finish(&b, y, "channels-last pads", "Relu Conv");
+    b = begin();
+    w = weights(&b, 4, (const int64_t[]){4, 4, 3, 3});
+    y = pad(&b, b.x, (const int64_t[]){1, 2, 3, 4}, 4, 0, (const int64_t[]){-1, 2});
+    finish(&b, add_node(&b, "Conv", y, w, NULL), "pads of some axes", "Conv");
+    b = begin();
+    w = weights(&b, 4, (const int64_t[]){4, 5, 3, 3});
+    y = add_node(&b, "Conv", pad(&b, b.x, channels, 8, 0, NULL), w, NULL);
+    finish(&b, y, "padded channels", "Pad Conv");
+    b = begin();
+    w = weights(&b, 4, (const int64_t[]){4, 4, 3, 3});
+    y = add_node(&b, "Conv", pad(&b, b.x, around, 8, 1, NULL), w, NULL);
+    finish(&b, y, "padded with ones", "Pad Conv");
+    b = begin();
+    w = weights(&b, 4, (const int64_t[]){4, 4, 3, 3});
+    y = add_node(&b, "Conv", pad(&b, b.x, around, 8, 0, NULL), w, NULL);
+    CHECK(hone_attr_set_string(b.g, b.g->nodes[1], "auto_pad", "SAME_UPPER"));
+    finish(&b, y, "padding by rule", "Pad Conv");
+}
+
 /* ---- moving elements --------------------------------------------------------------------------
  */
 
@@ -415,6 +459,7 @@ int main(void) {
     test_norms();
     test_batchnorm();
     test_channels_last();
+    test_pads();
     test_moves();
     for (int mask = 0; mask < 5; ++mask) {
         test_attention(mask, false);

@@ -335,6 +335,25 @@ def test_activation_is_fused(tmp_path: pathlib.Path) -> None:
     assert "RELU" not in ops
 
 
+def test_form_of_keras(tmp_path: pathlib.Path) -> None:
+    """Channels-last between the convolutions: biases and zeros around images go into them all the same."""
+    nodes = [
+        node("Transpose", "x", "a", perm=[0, 3, 1, 2]),
+        node("Conv", "a w", "b", pads=[1, 1, 1, 1]),
+        node("Transpose", "b", "c", perm=[0, 2, 3, 1]),
+        node("Add", "c v", "d"),
+        node("Relu", "d", "e"),
+        node("Pad", "e p", "f"),
+        node("Transpose", "f", "g", perm=[0, 3, 1, 2]),
+        node("Conv", "g u", "h", strides=[2, 2]),
+        node("Transpose", "h", "y", perm=[0, 2, 3, 1]),
+    ]
+    constants = [weight(n, 4, 4, 3, 3) for n in "wu"] + [weight("v", 4), ints("p", 0, 0, 0, 0, 0, 1, 1, 0)]
+    shape = (1, 8, 8, 4)
+    ops = check(model(nodes, shape, constants), shape, tmp_path)
+    assert [op for op in ops if op != "DELEGATE"] == ["CONV_2D"] * 2
+
+
 def test_half_precision(tmp_path: pathlib.Path) -> None:
     nodes, shape, constants, rank = CASES["conv_same"]
     bytes_ = model(nodes, shape, constants, rank)
