@@ -1,7 +1,8 @@
 """hone convert beside onnx2tf and TensorFlow's converter (Keras models): docs/conversion-comparison.md.
 
     python bench/compare_convert.py MODEL.onnx ... [--keras NAME ...] [--onnx2tf PYTHON] [--tensorflow PYTHON]
-        [--fixed STEM ...] [--kept FOLDER] [--rounds N] [-o docs/conversion-comparison.md] [--json FILE]
+        [--fixed STEM ...] [--kept FOLDER] [--rounds N] [--measure S] [--limit S] [--minutes M]
+        [-o docs/conversion-comparison.md] [--json FILE [--resume]]
 
 For each model: seconds to convert (a process each, start included, without hone's own check), bytes of the
 file, operators in it, the greatest error of LiteRT's outputs against ONNX Runtime's relative to the largest
@@ -12,13 +13,17 @@ PYTHON is an interpreter that has the other converter; --onnx2tf "" leaves it ou
 keras.applications, random weights, statistics of batch norms from data, which the TensorFlow interpreter
 writes as .tflite by tf.lite.TFLiteConverter and as .onnx by hone's exporter. --kept: a folder for what the
 converters wrote and how long they took; what is there is not converted again, so that latencies can be taken
-anew on a quiet machine. --fixed: models whose open dims are 1, for converters that refuse them.
+anew on a quiet machine. --fixed: models whose open dims are fixed, for converters that refuse them.
+
+Time: --limit ends a conversion, --measure the rounds of a model (--rounds 0: none, conversions only); after
+--minutes no further model is begun.
+The table is written after each model, and --resume takes over the rows that --json FILE has.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
+import dataclasses
 import json
 import os
 import pathlib
@@ -38,9 +43,9 @@ from ai_edge_litert.interpreter import Interpreter
 
 from hone._program import find_program
 
-LIMIT = 400
-#: of a model's rounds
-MEASURE_SECONDS, LEAST_ROUNDS = 20.0, 10
+LEAST_ROUNDS = 10
+#: Sizes of open dims, by axis: a batch, a length; samples of sound for all others.
+SIZES, SAMPLES = {0: 1, 1: 16}, 4000
 
 ONNX2TF = "import sys, onnx2tf; onnx2tf.convert(input_onnx_file_path=sys.argv[1], \
 output_folder_path=sys.argv[2], non_verbose=True, copy_onnx_input_output_names_to_tflite=True, \
@@ -65,6 +70,8 @@ open(sys.argv[3], "wb").write(data)
 
 #: of inputs whose dims are to be fixed
 Shapes = dict[str, list[int]]
+#: what a conversion gives: seconds and the file
+Made = tuple[float, pathlib.Path]
 
 VERSION = "from importlib.metadata import packages_distributions as p, version as v; print(v(p()['{0}'][0]))"
 
@@ -78,13 +85,13 @@ def reason(said: str) -> str:
     return (best or lines or [""])[-1][:160]
 
 
-def run_process(command: list[str], folder: pathlib.Path | None = None) -> tuple[float, str]:
+def run_process(command: list[str], limit: float, folder: pathlib.Path | None = None) -> tuple[float, str]:
     """Seconds and standard output."""
     start = time.perf_counter()
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=False, cwd=folder)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=limit, check=False, cwd=folder)
     except subprocess.TimeoutExpired:
-        raise RuntimeError(f"not done after {LIMIT} s") from None
+        raise RuntimeError(f"not done after {limit:.0f} s") from None
     if done.returncode < 0:
         raise RuntimeError(f"ended by signal {-done.returncode}")
     if done.returncode:
@@ -92,31 +99,44 @@ def run_process(command: list[str], folder: pathlib.Path | None = None) -> tuple
     return time.perf_counter() - start, done.stdout
 
 
-def by_hone(model: pathlib.Path, shapes: Shapes, folder: pathlib.Path) -> tuple[float, pathlib.Path]:
-    out = folder / "hone.tflite"
-    command = [find_program(), "convert", str(model), "-o", str(out), "--no-verify"]
-    for name, dims in shapes.items():
-        command += ["--shape", f"{name}={'x'.join(map(str, dims))}"]
-    return run_process(command)[0], out
+@dataclasses.dataclass(frozen=True)
+class Converters:
+    """The interpreters that have the others ("": leave out), and the seconds that a conversion may take."""
 
+    onnx2tf: str
+    tensorflow: str
+    limit: float
 
-def by_onnx2tf(
-    python: str, model: pathlib.Path, shapes: Shapes, folder: pathlib.Path
-) -> tuple[float, pathlib.Path]:
-    """onnx2tf tries its result on sample images, which it would fetch: random ones take their place."""
-    samples = np.random.default_rng(0).random((20, 128, 128, 3), np.float32)
-    np.save(folder / "calibration_image_sample_data_20x128x128x3_float32.npy", samples)
-    shutil.copy(model, folder / "copy.onnx")  # onnx2tf simplifies its input in place
-    wanted = [f"{name}:{','.join(map(str, dims))}" for name, dims in shapes.items()]
-    seconds, _ = run_process([python, "-c", ONNX2TF, "copy.onnx", "o2t", *wanted], folder)
-    return seconds, folder / "o2t" / "copy_float32.tflite"
+    def by_hone(self, model: pathlib.Path, shapes: Shapes, folder: pathlib.Path) -> Made:
+        out = folder / "hone.tflite"
+        command = [find_program(), "convert", str(model), "-o", str(out), "--no-verify"]
+        for name, dims in shapes.items():
+            command += ["--shape", f"{name}={'x'.join(map(str, dims))}"]
+        return run_process(command, self.limit)[0], out
 
+    def by_onnx2tf(self, model: pathlib.Path, shapes: Shapes, folder: pathlib.Path) -> Made:
+        """onnx2tf tries its result on sample images, which it would fetch: random ones take their place."""
+        samples = np.random.default_rng(0).random((20, 128, 128, 3), np.float32)
+        np.save(folder / "calibration_image_sample_data_20x128x128x3_float32.npy", samples)
+        shutil.copy(model, folder / "copy.onnx")  # onnx2tf simplifies its input in place
+        wanted = [f"{name}:{','.join(map(str, dims))}" for name, dims in shapes.items()]
+        command = [self.onnx2tf, "-c", ONNX2TF, "copy.onnx", "o2t", *wanted]
+        return run_process(command, self.limit, folder)[0], folder / "o2t" / "copy_float32.tflite"
 
-def by_tensorflow(python: str, name: str, folder: pathlib.Path) -> tuple[float, pathlib.Path]:
-    """Writes model.onnx too, for the other converters."""
-    tflite = folder / "tf.tflite"
-    _, said = run_process([python, "-c", KERAS, name, str(folder / "model.onnx"), str(tflite)])
-    return float(said.split("seconds")[1].split()[0]), tflite
+    def by_tensorflow(self, name: str, folder: pathlib.Path) -> Made:
+        """Writes model.onnx too, for the other converters."""
+        tflite = folder / "tf.tflite"
+        command = [self.tensorflow, "-c", KERAS, name, str(folder / "model.onnx"), str(tflite)]
+        said = run_process(command, self.limit)[1]
+        return float(said.split("seconds")[1].split()[0]), tflite
+
+    def versions(self) -> dict[str, str]:
+        found = {name: metadata.version(name) for name in ("onnxruntime", "ai-edge-litert")}
+        for python, package in ((self.onnx2tf, "onnx2tf"), (self.tensorflow, "tensorflow")):
+            if python:
+                said = attempt(run_process, [python, "-c", VERSION.format(package)], self.limit)
+                found[package] = "absent" if isinstance(said, str) else said[1].strip()
+        return found
 
 
 class Run:
@@ -157,18 +177,21 @@ class Run:
         return time.perf_counter() - start
 
 
+def closed(dims: list[Any]) -> list[int]:
+    return [d if isinstance(d, int) else SIZES.get(axis, SAMPLES) for axis, d in enumerate(dims)]
+
+
 def open_shapes(model: pathlib.Path) -> Shapes:
-    """The shapes of inputs that have open dims, with 1 for these."""
+    """The shapes that inputs with open dims get."""
     inputs = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"]).get_inputs()
-    shapes = {i.name: [d if isinstance(d, int) else 1 for d in i.shape] for i in inputs}
-    return {i.name: shapes[i.name] for i in inputs if shapes[i.name] != i.shape}
+    return {i.name: closed(i.shape) for i in inputs if closed(i.shape) != i.shape}
 
 
 def reference(model: pathlib.Path) -> tuple[list[np.ndarray], list[np.ndarray]]:
     session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
     rng, inputs = np.random.default_rng(0), []
     for info in session.get_inputs():
-        shape = [d if isinstance(d, int) else 1 for d in info.shape]
+        shape = closed(info.shape)
         is_float = info.type == "tensor(float)"
         value = rng.standard_normal(shape) if is_float else rng.integers(0, 10, shape)
         inputs.append(value.astype(np.float32 if is_float else np.int64))
@@ -176,44 +199,48 @@ def reference(model: pathlib.Path) -> tuple[list[np.ndarray], list[np.ndarray]]:
     return inputs, [v.astype(np.float64) for v in session.run(None, dict(zip(names, inputs)))]
 
 
-def interleave(runs: dict[str, Run], rounds: int) -> dict[str, list[float]]:
+def interleave(runs: dict[str, Run], rounds: int, seconds: float) -> dict[str, list[float]]:
     """Seconds of each in so many rounds, fewer where they take long; who begins changes with the round."""
     times: dict[str, list[float]] = {name: [] for name in runs}
     order = list(runs)
     begin = time.perf_counter()
     for turn in range(rounds if order else 0):
-        if turn >= LEAST_ROUNDS and time.perf_counter() - begin > MEASURE_SECONDS:
+        if turn >= LEAST_ROUNDS and time.perf_counter() - begin > seconds:
             break
         for name in order[turn % len(order) :] + order[: turn % len(order)]:
             times[name].append(runs[name].seconds())
     return times
 
 
-def compare(name: str, model: pathlib.Path, made: dict[str, Any], rounds: int) -> list[dict[str, Any]]:
+def compare(
+    name: str, model: pathlib.Path, made: dict[str, Any], rounds: int, seconds: float
+) -> list[dict[str, Any]]:
     """`made`: converter to (seconds, path), or to the message of its failure."""
     inputs, wanted = reference(model)
-    rows: list[dict[str, Any]] = []
-    runs = {}
-    for converter, result in made.items():
-        row: dict[str, Any] = {"model": name, "converter": converter}
-        rows.append(row)
-        try:
-            if isinstance(result, str):
-                raise RuntimeError(result)
-            run = runs[converter] = Run(result[1], inputs, wanted)
-            row |= {"seconds": result[0], "bytes": result[1].stat().st_size, "error": run.error}
-            row |= {"operators": run.n_operators, "transposes": run.n_transposes}
-        except (RuntimeError, ValueError, OSError) as error:
-            row["failure"] = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
-    times = interleave(runs, rounds)
-    for row in rows:
-        if row["converter"] in times:
-            mine = np.array(times[row["converter"]])
-            row |= {"ms": float(np.median(mine) * 1e3), "fastest_ms": float(mine.min() * 1e3)}
-            if "hone" in times:
-                quantiles = np.quantile(mine / np.array(times["hone"]), [0.5, 0.1, 0.9])
-                row["ratio"] = [float(q) for q in quantiles]
-    return rows
+    rows: dict[str, dict[str, Any]] = {c: {"model": name, "converter": c} for c in made}
+    times: dict[str, list[float]] = {}
+    # The interpreter that is loaded first has slower memory, by some percent: half of the rounds each way.
+    for order in (list(made), list(made)[::-1]):
+        runs = {}
+        for converter in order:
+            result, row = made[converter], rows[converter]
+            try:
+                if isinstance(result, str):
+                    raise RuntimeError(result)
+                run = runs[converter] = Run(result[1], inputs, wanted)
+                row |= {"seconds": result[0], "bytes": result[1].stat().st_size, "error": run.error}
+                row |= {"operators": run.n_operators, "transposes": run.n_transposes}
+            except (RuntimeError, ValueError, OSError) as error:
+                row["failure"] = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
+        for converter, mine in interleave(runs, rounds // 2, seconds / 2).items():
+            times.setdefault(converter, []).extend(mine)
+    for converter, measured in times.items() if rounds else ():
+        mine = np.array(measured)
+        rows[converter] |= {"ms": float(np.median(mine) * 1e3), "fastest_ms": float(mine.min() * 1e3)}
+        if "hone" in times:
+            quantiles = np.quantile(mine / np.array(times["hone"]), [0.5, 0.1, 0.9])
+            rows[converter]["ratio"] = [float(q) for q in quantiles]
+    return list(rows.values())
 
 
 def attempt(function: Any, *arguments: Any) -> Any:
@@ -246,22 +273,23 @@ def line(row: dict[str, Any]) -> str:
     if "failure" in row:
         return start + f"{row['failure'].replace('|', ' ')} | | | | | | | |"
     ratio = "{:.2f} ({:.2f} to {:.2f})".format(*row["ratio"]) if "ratio" in row else ""
+    times = f"{row['ms']:.2f} | {row['fastest_ms']:.2f}" if "ms" in row else "|"
     return start + (
         f"{row['seconds']:.2f} | {row['bytes'] / 1e6:.2f} | {row['operators']} | {row['transposes']} | "
-        f"{row['error']:.1e} | {row['ms']:.2f} | {row['fastest_ms']:.2f} | {ratio} |"
+        f"{row['error']:.1e} | {times} | {ratio} |"
     )
 
 
-def write(path: pathlib.Path, rows: list[dict[str, Any]], versions: dict[str, str], rounds: int) -> None:
+def write(rows: list[dict[str, Any]], versions: dict[str, str], args: argparse.Namespace) -> None:
     text = f"""# Conversion beside other converters
 
 Written by `bench/compare_convert.py`, which says what is measured: seconds of a whole process (TensorFlow's
 converter: of the call alone), the error relative to the largest output of ONNX Runtime, LiteRT on one
-thread in up to {rounds} rounds, {MEASURE_SECONDS:.0f} s a model, in which the files take turns. The ratio is
-of runs one after the other, median and spread; above 1: hone's file is faster. The machine was shared with
-other work: times are rough, those of conversions above all; ratios and fastest times are better. onnx2tf
-tries its result on sample images; random ones took their place. "batch 1": converters were told to fix the
-dims that the model leaves open. Of a converter that fails, the line of its output that says most.
+thread in up to {args.rounds} rounds, {args.measure:.0f} s a model, in which the files take turns. The ratio
+is of runs one after the other, median and spread; above 1: hone's file is faster. Where the machine does
+other work, times are rough, and ratios and fastest times say more. onnx2tf tries its result on sample images;
+random ones took their place. "fixed": converters were told to fix the dims that the model leaves open. Of a
+converter that fails, the line of its output that says most; after {args.limit:.0f} s it was ended.
 
 Versions: {", ".join(f"{name} {version}" for name, version in versions.items())}; {platform.machine()}, Python
 {platform.python_version()}.
@@ -269,56 +297,69 @@ Versions: {", ".join(f"{name} {version}" for name, version in versions.items())}
 {HEAD}
 |---|---|--:|--:|--:|--:|--:|--:|--:|--:|
 """
-    path.write_text(text + "\n".join(map(line, rows)) + "\n")
+    args.output.write_text(text + "\n".join(map(line, rows)) + "\n")
+    if args.json:
+        args.json.write_text(json.dumps(rows, indent=1))
+
+
+def measure(
+    name: str, title: str, folder: pathlib.Path, peers: Converters, args: argparse.Namespace
+) -> list[dict[str, Any]]:
+    """The rows of a model: a file, or keras/NAME."""
+    model, made = pathlib.Path(name), {}
+    if name.startswith("keras/"):
+        made["tensorflow"] = once(folder, "tensorflow", peers.by_tensorflow, name[6:])
+        model = folder / "model.onnx"
+    if not model.exists():
+        return [{"model": title, "converter": c, "failure": f} for c, f in made.items()]
+    shapes = open_shapes(model) if model.stem in args.fixed else {}
+    if args.onnx2tf:
+        made["onnx2tf"] = once(folder, "onnx2tf", peers.by_onnx2tf, model, shapes)
+    made = {"hone": attempt(peers.by_hone, model, shapes, folder)} | made
+    return compare(title, model, made, args.rounds, args.measure)
+
+
+def title_of(name: str, args: argparse.Namespace) -> str:
+    stem = name if name.startswith("keras/") else pathlib.Path(name).stem
+    return f"{stem}, fixed" if stem in args.fixed else stem
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("models", nargs="*", type=pathlib.Path)
     parser.add_argument("--keras", nargs="*", default=[])
-    parser.add_argument("--fixed", nargs="*", default=[], help="stems of models whose open dims are to be 1")
+    parser.add_argument("--fixed", nargs="*", default=[], help="stems of models whose open dims to fix")
     parser.add_argument("--onnx2tf", default=sys.executable)
     parser.add_argument("--tensorflow", default=sys.executable)
     parser.add_argument("--kept", type=pathlib.Path)
     parser.add_argument("--rounds", type=int, default=100)
+    parser.add_argument("--measure", type=float, default=20, help="seconds for the rounds of a model (20)")
+    parser.add_argument("--limit", type=float, default=400, help="seconds for a conversion (400)")
+    parser.add_argument("--minutes", type=float, default=1e9, help="begin no model after these")
     parser.add_argument("-o", "--output", type=pathlib.Path, default="docs/conversion-comparison.md")
     parser.add_argument("--json", type=pathlib.Path)
+    parser.add_argument("--resume", action="store_true", help="keep the rows that --json FILE has")
     args = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    versions = {name: metadata.version(name) for name in ("onnxruntime", "ai-edge-litert")}
-    for python, package in ((args.onnx2tf, "onnx2tf"), (args.tensorflow, "tensorflow")):
-        if not python:
+    begin = time.monotonic()
+    peers = Converters(args.onnx2tf, args.tensorflow, args.limit)
+    versions = peers.versions()
+    has_rows = args.resume and args.json and args.json.exists()
+    rows: list[dict[str, Any]] = json.loads(args.json.read_text()) if has_rows else []
+    for name in [*(f"keras/{n}" for n in args.keras), *map(str, args.models)]:
+        title = title_of(name, args)
+        if any(row["model"] == title for row in rows):
             continue
-        said = attempt(run_process, [python, "-c", VERSION.format(package)])
-        versions[package] = "absent" if isinstance(said, str) else said[1].strip()
-    rows: list[dict[str, Any]] = []
-    with contextlib.ExitStack() as stack:
-        for name in [*(f"keras/{n}" for n in args.keras), *map(str, args.models)]:
-            is_keras = name.startswith("keras/")
-            title = name if is_keras else pathlib.Path(name).stem
-            top = args.kept or pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            is_fixed = title in args.fixed
-            if is_fixed:
-                title += ", batch 1"
-            folder = top / title.replace("/", "_")
+        if time.monotonic() - begin > 60 * args.minutes:
+            print(f"{args.minutes:g} minutes are over: {title} and what follows it is left (--resume)")
+            break
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = (args.kept or pathlib.Path(temporary)).absolute() / title.replace("/", "_")
             folder.mkdir(parents=True, exist_ok=True)
-            model, made = pathlib.Path(name), {}
-            if is_keras:
-                made["tensorflow"] = once(folder, "tensorflow", by_tensorflow, args.tensorflow, title[6:])
-                model = folder / "model.onnx"
-            shapes = open_shapes(model) if is_fixed else {}
-            if args.onnx2tf and model.exists():
-                made["onnx2tf"] = once(folder, "onnx2tf", by_onnx2tf, args.onnx2tf, model, shapes)
-            if model.exists():
-                made = {"hone": attempt(by_hone, model, shapes, folder)} | made
-                new = compare(title, model, made, args.rounds)
-            else:
-                new = [{"model": title, "converter": c, "failure": f} for c, f in made.items()]
-            rows += new
-            print("\n".join(map(line, new)), flush=True)
-            write(args.output, rows, versions, args.rounds)
-            if args.json:
-                args.json.write_text(json.dumps(rows, indent=1))
+            new = measure(name, title, folder, peers, args)
+        rows += new
+        print("\n".join(map(line, new)), flush=True)
+        write(rows, versions, args)
 
 
 if __name__ == "__main__":
