@@ -68,6 +68,7 @@ DN_INLINE void dn_store(dn_elem *p, vf v, int64_t n) {
 
 #ifdef DN_BF16
 #include "dot_tmpl.h"
+#include "dwdot_tmpl.h"
 #endif
 
 #include "image_tmpl.h"

@@ -140,8 +140,6 @@ static const struct dw_kernel {
 } dw_kernels[] = {{0, 0, dw_0_1}, {3, 1, dw_3_1}, {3, 2, dw_3_2},
                   {5, 1, dw_5_1}, {5, 2, dw_5_2}, {7, 1, dw_7_1}};
 
-enum { DW_TAKEN = 8 }; /* vectors of channels that one pass over a row takes */
-
 typedef struct dw_shape {
     int64_t bands;   /* of output rows, */
     int64_t parts;   /* or parts of the vectors of channels, for each image: the tasks */
@@ -247,12 +245,20 @@ static void dw_line(const hone_conv *p, const dw_shape *s, const dw_group *g, co
         dw_pass(p, s, *g, x, first, table, zero);
 }
 
+/* Channels of a pass over the rows, a multiple of `unit`: what a window spans stays in L1 for the
+ * next output row. */
+static int64_t dw_taken(const hone_conv *p, int64_t unit) {
+    enum { L1_PART = 20 << 10 };
+    int64_t fit = L1_PART / ((int64_t)sizeof(dn_elem) * p->kh * p->iw) / unit * unit;
+    return fit < 2 * unit ? 2 * unit : fit;
+}
+
 static void dw_run(const hone_conv *p, const hone_conv_args *args, int64_t task, void *scratch) {
     const dw_shape s = dw_shape_of(p);
     const int64_t in = task / s.bands / s.parts, cols = dn_round(p->oc, VW);
     const dn_range band = dn_part(p->oh, task / s.parts % s.bands, s.bands);
     const dn_range vectors = dn_part(cols / VW, task % s.parts, s.parts);
-    const int64_t end = dn_min(p->oc, vectors.to * VW), taken = DW_TAKEN * VW;
+    const int64_t end = dn_min(p->oc, vectors.to * VW), taken = dw_taken(p, 2 * VW);
     dn_elem *zero = (dn_elem *)((char *)scratch + dw_table_bytes(p));
     memset(zero, 0, (size_t)p->ic * sizeof *zero);
     dn_tile t = {0};
@@ -266,15 +272,15 @@ static void dw_run(const hone_conv *p, const hone_conv_args *args, int64_t task,
                   .ldr = p->ldr,
                   .lo = t.lo,
                   .hi = t.hi};
-    for (int64_t oy = band.from; oy < band.to; ++oy) {
-        int64_t iy = oy * p->sh - p->pt, pixel = (in * p->oh + oy) * p->ow, from, to;
-        dw_taps(iy, p->ih, p->kh, p->dh, &from, &to);
-        const dn_elem *x = (const dn_elem *)args->x +
-                           (in * p->ih + (to > from ? iy + from * p->dh : 0)) * p->iw * p->ldx;
-        g.rows = to - from;
-        for (int64_t c = vectors.from * VW; c < end; c += taken) {
-            g.channels = dn_min(taken, end - c);
-            g.bias = args->packed + c;
+    for (int64_t c = vectors.from * VW; c < end; c += taken) {
+        g.channels = dn_min(taken, end - c);
+        g.bias = args->packed + c;
+        for (int64_t oy = band.from; oy < band.to; ++oy) {
+            int64_t iy = oy * p->sh - p->pt, pixel = (in * p->oh + oy) * p->ow, from, to;
+            dw_taps(iy, p->ih, p->kh, p->dh, &from, &to);
+            const dn_elem *x = (const dn_elem *)args->x +
+                               (in * p->ih + (to > from ? iy + from * p->dh : 0)) * p->iw * p->ldx;
+            g.rows = to - from;
             g.weights = args->packed + cols + c * p->kh * p->kw + from * p->kw * VW;
             g.y = (dn_elem *)args->y + pixel * p->ldy + c;
             g.residual =
