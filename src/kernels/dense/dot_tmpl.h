@@ -179,23 +179,71 @@ static dot_act_fn *const dot_acts[HONE_ACT_COUNT] = {[HONE_ACT_LEAKY] = dot_act_
                                                      [HONE_ACT_GELU] = dot_act_gelu,
                                                      [HONE_ACT_GELU_TANH] = dot_act_gelu_tanh};
 
-DN_INLINE void dot_finish(int mr, int nv, const dot_tile *t, vf (*acc)[DOT_NV]) {
-    const vf lo = vf_set1(t->lo), hi = vf_set1(t->hi);
+/* The fields of t are read once: stores might change them, as far as the compiler knows. */
+DN_INLINE void dot_add_residual(int mr, int nv, const dot_tile *t, vf (*acc)[DOT_NV]) {
+    const char *from = t->residual;
+    const int64_t n = t->n, ld = t->ldr;
+    const bool is_f32 = t->is_f32;
+    if (!is_f32 && n == nv * VW) {
+#pragma GCC unroll 12
+        for (int i = 0; i < mr; ++i) {
+#pragma GCC unroll 4
+            for (int v = 0; v < nv; ++v)
+                acc[i][v] = vf_add(acc[i][v], vf_load_bf16((const uint16_t *)(const void *)from +
+                                                           i * ld + v * VW));
+        }
+        return;
+    }
 #pragma GCC unroll 12
     for (int i = 0; i < mr; ++i) {
 #pragma GCC unroll 4
-        for (int v = 0; v < nv; ++v) {
-            int64_t left = t->n - v * VW;
-            if (t->residual)
-                acc[i][v] =
-                    vf_add(acc[i][v], dot_load(t->residual, i * t->ldr + v * VW, t->is_f32, left));
-            acc[i][v] = vf_min(hi, vf_max(lo, acc[i][v]));
-            if (!dot_acts[t->act])
-                dot_store(t->y, i * t->ldy + v * VW, t->is_f32, left, acc[i][v]);
-        }
+        for (int v = 0; v < nv; ++v)
+            acc[i][v] = vf_add(acc[i][v], dot_load(from, i * ld + v * VW, is_f32, n - v * VW));
     }
-    if (!dot_acts[t->act])
+}
+
+DN_INLINE void dot_store_tile(int mr, int nv, const dot_tile *t, vf (*acc)[DOT_NV]) {
+    const int64_t n = t->n, ld = t->ldy;
+    const bool is_f32 = t->is_f32;
+    if (!is_f32 && n == nv * VW) {
+        uint16_t *y = t->y;
+#pragma GCC unroll 12
+        for (int i = 0; i < mr; ++i) {
+#pragma GCC unroll 4
+            for (int v = 0; v < nv; v += 2) {
+                uint16_t *to = y + i * ld + v * VW;
+                if (v + 1 < nv)
+                    _mm512_storeu_si512(to, (__m512i)_mm512_cvtne2ps_pbh(acc[i][v + 1], acc[i][v]));
+                else
+                    vf_store_bf16(to, acc[i][v]);
+            }
+        }
         return;
+    }
+    void *y = t->y;
+#pragma GCC unroll 12
+    for (int i = 0; i < mr; ++i) {
+#pragma GCC unroll 4
+        for (int v = 0; v < nv; ++v)
+            dot_store(y, i * ld + v * VW, is_f32, n - v * VW, acc[i][v]);
+    }
+}
+
+DN_INLINE void dot_finish(int mr, int nv, const dot_tile *t, vf (*acc)[DOT_NV]) {
+    const vf lo = vf_set1(t->lo), hi = vf_set1(t->hi);
+    dot_act_fn *act = dot_acts[t->act];
+    if (t->residual)
+        dot_add_residual(mr, nv, t, acc);
+#pragma GCC unroll 12
+    for (int i = 0; i < mr; ++i) {
+#pragma GCC unroll 4
+        for (int v = 0; v < nv; ++v)
+            acc[i][v] = vf_min(hi, vf_max(lo, acc[i][v]));
+    }
+    if (!act) {
+        dot_store_tile(mr, nv, t, acc);
+        return;
+    }
     vf sums[DOT_MR_MAX][DOT_NV];
 #pragma GCC unroll 12
     for (int i = 0; i < mr; ++i) {
@@ -204,7 +252,7 @@ DN_INLINE void dot_finish(int mr, int nv, const dot_tile *t, vf (*acc)[DOT_NV]) 
             sums[i][v] = acc[i][v];
     }
     for (int i = 0; i < mr; ++i)
-        dot_acts[t->act](t, sums[i], i, nv);
+        act(t, sums[i], i, nv);
 }
 
 DN_INLINE void dot_tile_run(int mr, int nv, const dot_tile *t) {
