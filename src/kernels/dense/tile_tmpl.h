@@ -107,26 +107,46 @@ typedef struct dn_tile {
 
 typedef void dn_tile_fn(const dn_tile *t);
 
-DN_INLINE void dn_tile_store(int mr, int nv, const dn_tile *t, vf (*acc)[DN_NV]) {
-    const vf lo = vf_set1(t->lo), hi = vf_set1(t->hi);
+/* The fields of t are read once: stores might change them, as far as the compiler knows. */
+DN_INLINE void dn_tile_add(int mr, int nv, const dn_tile *t, vf (*acc)[DN_NV]) {
+    const float *from = t->residual;
+    const int64_t n = t->n, ld = t->ldr;
 #pragma GCC unroll 8
-    for (int i = 0; i < mr; ++i) {
-        float *y = t->y + i * t->ldy;
+    for (int i = 0; i < mr; ++i, from += ld) {
 #pragma GCC unroll 4
         for (int v = 0; v < nv; ++v) {
-            int64_t left = t->n - v * VW;
-            vf x = acc[i][v];
-            if (t->residual) {
-                const float *r = t->residual + i * t->ldr + v * VW;
-                x = vf_add(x, left >= VW ? vf_load(r) : vf_load_n(r, left));
-            }
-            x = vf_min(hi, vf_max(lo, x));
-            if (left >= VW)
+            int64_t left = n - v * VW;
+            acc[i][v] = vf_add(acc[i][v], left >= VW ? vf_load(from + v * VW)
+                                                     : vf_load_n(from + v * VW, left));
+        }
+    }
+}
+
+DN_INLINE void dn_tile_rows(int mr, int nv, bool clips, const dn_tile *t, vf (*acc)[DN_NV]) {
+    const vf lo = vf_set1(t->lo), hi = vf_set1(t->hi);
+    const int64_t left = t->n - (nv - 1) * VW, ld = t->ldy; /* left: for the last vector */
+    float *y = t->y;
+#pragma GCC unroll 8
+    for (int i = 0; i < mr; ++i, y += ld) {
+#pragma GCC unroll 4
+        for (int v = 0; v < nv; ++v) {
+            vf x = clips ? vf_min(hi, vf_max(lo, acc[i][v])) : acc[i][v];
+            if (v + 1 < nv || left == VW)
                 vf_store(y + v * VW, x);
             else
                 vf_store_n(y + v * VW, x, left);
         }
     }
+}
+
+DN_INLINE void dn_tile_store(int mr, int nv, const dn_tile *t, vf (*acc)[DN_NV]) {
+    const float inf = __builtin_inff();
+    if (t->residual)
+        dn_tile_add(mr, nv, t, acc);
+    if (t->lo == -inf && t->hi == inf)
+        dn_tile_rows(mr, nv, false, t, acc);
+    else
+        dn_tile_rows(mr, nv, true, t, acc);
 #ifndef DN_BF16 /* where tiles make Winograd's sums only */
     if (t->act)
         t->act(t->a1, t->b1, t->y, t->ldy, mr, t->n);
