@@ -93,14 +93,18 @@ DN_INLINE void dw_vector(int kw, int sw, int px, bool is_table, const dw_group *
         else
             dw_row(kw, sw, px, NULL, g->x + r * g->row_step, g->pixel_step, c, w, n, acc);
     }
+    /* Read once: stores might change g, as far as the compiler knows. */
+    const int64_t stored = g->px, ldy = g->ldy, ldr = g->ldr;
+    const dn_elem *residual = g->residual;
+    dn_elem *y = g->y + c;
 #pragma GCC unroll 8
     for (int i = 0; i < px; ++i) {
         vf v = acc[i];
-        if (i >= g->px)
-            continue;
-        if (g->residual)
-            v = vf_add(v, dn_load(g->residual + i * g->ldr + c, n));
-        dn_store(g->y + i * g->ldy + c, vf_min(hi, vf_max(lo, v)), n);
+        if (i >= stored)
+            break;
+        if (residual)
+            v = vf_add(v, dn_load(residual + i * ldr + c, n));
+        dn_store(y + i * ldy, vf_min(hi, vf_max(lo, v)), n);
     }
 }
 

@@ -109,18 +109,28 @@ DN_INLINE void dd_rows(int kw, int sw, int px, bool is_table, const dd_group *g,
     }
 }
 
-DN_INLINE void dd_store(const dd_group *g, int i, int64_t c, __mmask32 mask, vf lo, vf hi) {
-    const __m512i order = _mm512_set_epi64(7, 3, 6, 2, 5, 1, 4, 0);
+/* g is read once: stores might change it, as far as the compiler knows. */
+DN_INLINE void dd_store(int px, const dd_group *g, int64_t c, __mmask32 mask, dd_sums *sums) {
+    const __m512i order = _mm512_set_epi64(7, 3, 6, 2, 5, 1, 4, 0), zero = _mm512_setzero_si512();
     const vf least = vf_set1(g->lo), most = vf_set1(g->hi);
-    if (g->residual) {
-        __m512i r = dd_load(g->residual + i * g->ldr + c, mask), zero = _mm512_setzero_si512();
-        lo = vf_add(lo, _mm512_castsi512_ps(_mm512_unpacklo_epi16(zero, r)));
-        hi = vf_add(hi, _mm512_castsi512_ps(_mm512_unpackhi_epi16(zero, r)));
+    const int64_t stored = g->px, ldy = g->ldy, ldr = g->ldr;
+    const uint16_t *residual = g->residual;
+    uint16_t *y = g->y + c;
+#pragma GCC unroll 8
+    for (int i = 0; i < px; ++i) {
+        vf lo = sums->lo[i], hi = sums->hi[i];
+        if (i >= stored)
+            break;
+        if (residual) {
+            __m512i r = dd_load(residual + i * ldr + c, mask);
+            lo = vf_add(lo, _mm512_castsi512_ps(_mm512_unpacklo_epi16(zero, r)));
+            hi = vf_add(hi, _mm512_castsi512_ps(_mm512_unpackhi_epi16(zero, r)));
+        }
+        lo = vf_min(most, vf_max(least, lo));
+        hi = vf_min(most, vf_max(least, hi));
+        __m512i both = (__m512i)_mm512_cvtne2ps_pbh(hi, lo);
+        _mm512_mask_storeu_epi16(y + i * ldy, mask, _mm512_permutexvar_epi64(order, both));
     }
-    lo = vf_min(most, vf_max(least, lo));
-    hi = vf_min(most, vf_max(least, hi));
-    __m512i both = _mm512_inserti64x4(_mm512_castsi256_si512(vf_bf16(lo)), vf_bf16(hi), 1);
-    _mm512_mask_storeu_epi16(g->y + i * g->ldy + c, mask, _mm512_permutexvar_epi64(order, both));
 }
 
 DN_INLINE void dd_block(int kw, int sw, int px, bool is_table, const dd_group *g, int64_t c,
@@ -134,11 +144,7 @@ DN_INLINE void dd_block(int kw, int sw, int px, bool is_table, const dd_group *g
     }
     for (int64_t pair = 0; pair < g->pairs; ++pair, w += kw * DD_CHANNELS)
         dd_rows(kw, sw, px, is_table, g, pair, c, w, mask, &sums);
-#pragma GCC unroll 8
-    for (int i = 0; i < px; ++i) {
-        if (i < g->px)
-            dd_store(g, i, c, mask, sums.lo[i], sums.hi[i]);
-    }
+    dd_store(px, g, c, mask, &sums);
 }
 
 DN_INLINE void dd_channels(int kw, int sw, int px, bool is_table, const dd_group *g) {

@@ -160,23 +160,51 @@ static void im_late(const im_tile *t, int nv, const vf *sums) {
     }
 }
 
+/* All rows of whole vectors. */
+DN_INLINE void im_store_all(int nv, dn_elem *y, int64_t ld, vf lo, vf hi, vf (*acc)[IM_NV]) {
+#pragma GCC unroll 8
+    for (int i = 0; i < IM_MR; ++i, y += ld) {
+#pragma GCC unroll 2
+        for (int v = 0; v < nv; ++v)
+            acc[i][v] = vf_min(hi, vf_max(lo, acc[i][v]));
+#ifdef DN_BF16
+        if (nv == 2) {
+            _mm512_storeu_si512(y, (__m512i)_mm512_cvtne2ps_pbh(acc[i][nv - 1], acc[i][0]));
+            continue;
+        }
+#endif
+#pragma GCC unroll 2
+        for (int v = 0; v < nv; ++v)
+            dn_store(y + v * VW, acc[i][v], VW);
+    }
+}
+
 DN_INLINE void im_finish(int nv, const im_tile *t, vf (*acc)[IM_NV]) {
     const vf lo = vf_set1(t->lo), hi = vf_set1(t->hi);
+    /* Read once: stores might change t, as far as the compiler knows. */
+    const int64_t m = t->m, n = t->n, ldy = t->ldy, ldr = t->ldr;
+    const dn_elem *residual = t->residual;
+    const bool is_late = t->is_late;
+    dn_elem *y = t->y;
+    if (m == IM_MR && n == nv * VW && !residual && !is_late) {
+        im_store_all(nv, y, ldy, lo, hi, acc);
+        return;
+    }
 #pragma GCC unroll 8
     for (int i = 0; i < IM_MR; ++i) {
 #pragma GCC unroll 2
         for (int v = 0; v < nv; ++v) {
-            int64_t left = t->n - v * VW;
-            if (i >= t->m)
+            int64_t left = n - v * VW;
+            if (i >= m)
                 continue;
-            if (t->residual)
-                acc[i][v] = vf_add(acc[i][v], dn_load(t->residual + i * t->ldr + v * VW, left));
+            if (residual)
+                acc[i][v] = vf_add(acc[i][v], dn_load(residual + i * ldr + v * VW, left));
             acc[i][v] = vf_min(hi, vf_max(lo, acc[i][v]));
-            if (!t->is_late)
-                dn_store(t->y + i * t->ldy + v * VW, acc[i][v], left);
+            if (!is_late)
+                dn_store(y + i * ldy + v * VW, acc[i][v], left);
         }
     }
-    if (!t->is_late)
+    if (!is_late)
         return;
     vf sums[IM_MR * IM_NV];
 #pragma GCC unroll 8
