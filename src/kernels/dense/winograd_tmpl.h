@@ -158,19 +158,19 @@ static wg_at wg_where(const wg_shape *s, int64_t tile) {
     return (wg_at){tile / s->tx / s->ty, tile / s->tx % s->ty * WG_OUT, tile % s->tx * WG_OUT};
 }
 
-/* V of one tile, n <= VW channels: to[k * step]. */
-DN_INLINE void wg_input(const hone_conv *p, const dn_elem *x, wg_at at, int64_t n, float *to,
-                        int64_t step) {
+/* V of one tile, n <= VW channels: to[k * step]. is_inside: no pixel is padding. */
+DN_INLINE void wg_input(const hone_conv *p, const dn_elem *x, wg_at at, bool is_inside, int64_t n,
+                        float *to, int64_t step) {
     vf t[WG_IN][WG_IN]; /* [column][row] */
+    const int64_t y0 = at.oy - p->pt, x0 = at.ox - p->pl, ldx = p->ldx, row = p->iw * ldx;
+    const dn_elem *first = x + (at.in * p->ih + y0) * row + x0 * ldx;
     for (int64_t j = 0; j < WG_IN; ++j) {
-        int64_t ix = at.ox - p->pl + j;
+        bool is_column = is_inside || (x0 + j >= 0 && x0 + j < p->iw);
         vf d[WG_IN];
 #pragma GCC unroll 6
         for (int64_t i = 0; i < WG_IN; ++i) {
-            int64_t iy = at.oy - p->pt + i;
-            bool is_in = ix >= 0 && ix < p->iw && iy >= 0 && iy < p->ih;
-            int64_t from = ((at.in * p->ih + iy) * p->iw + ix) * p->ldx;
-            d[i] = is_in ? dn_load(x + from, n) : vf_set1(0.0f);
+            bool is_in = is_inside || (is_column && y0 + i >= 0 && y0 + i < p->ih);
+            d[i] = is_in ? dn_load(first + i * row + j * ldx, n) : vf_set1(0.0f);
         }
         wg_input1(d[0], d[1], d[2], d[3], d[4], d[5], t[j]);
     }
@@ -183,26 +183,53 @@ DN_INLINE void wg_input(const hone_conv *p, const dn_elem *x, wg_at at, int64_t 
     }
 }
 
-/* Output of one tile, n <= VW columns from M: m[k * step]. y, r: its first pixel. */
-DN_INLINE void wg_output(const hone_conv *p, const dn_tile *t, const float *m, int64_t step,
-                         vf bias, int64_t h, int64_t w, int64_t n, dn_elem *y, const dn_elem *r) {
-    const vf lo = vf_set1(t->lo), hi = vf_set1(t->hi);
+/* All channels of a tile. */
+static void wg_input_tile(const hone_conv *p, const dn_elem *x, wg_at at, float *to, int64_t step) {
+    const int64_t y0 = at.oy - p->pt, x0 = at.ox - p->pl;
+    int64_t c = 0;
+    if (y0 >= 0 && x0 >= 0 && y0 + WG_IN <= p->ih && x0 + WG_IN <= p->iw) {
+        for (; c + VW <= p->ic; c += VW)
+            wg_input(p, x + c, at, true, VW, to + c, step);
+    } else {
+        for (; c + VW <= p->ic; c += VW)
+            wg_input(p, x + c, at, false, VW, to + c, step);
+    }
+    if (c < p->ic)
+        wg_input(p, x + c, at, false, p->ic - c, to + c, step);
+}
+
+/* h x w pixels of output from y on. ld, ldr: elements from pixel to pixel and from row to row of y
+ * and r, which may be NULL. */
+typedef struct wg_place {
+    dn_elem *y;
+    const dn_elem *r;
+    int64_t ld, row, ldr, row_r, h, w;
+} wg_place;
+
+/* Output of one tile, n <= VW columns from M: m[k * step]. is_whole: 4x4 pixels. */
+DN_INLINE void wg_output(const wg_place *at, bool is_whole, bool has_residual, const float *m,
+                         int64_t step, vf bias, vf lo, vf hi, int64_t n) {
+    const int64_t h = is_whole ? WG_OUT : at->h, w = is_whole ? WG_OUT : at->w;
+    const int64_t ld = at->ld, ldr = at->ldr, row = at->row, row_r = at->row_r;
+    dn_elem *y = at->y;
+    const dn_elem *r = at->r;
     vf s[WG_IN][WG_OUT]; /* [column][row] */
     for (int64_t j = 0; j < WG_IN; ++j) {
         const float *c = m + j * step;
         wg_output1(vf_load(c), vf_load(c + 6 * step), vf_load(c + 12 * step),
                    vf_load(c + 18 * step), vf_load(c + 24 * step), vf_load(c + 30 * step), s[j]);
     }
-    for (int64_t i = 0; i < h; ++i) {
+    for (int64_t i = 0; i < h; ++i, y += row) {
         vf o[WG_OUT];
         wg_output1(s[0][i], s[1][i], s[2][i], s[3][i], s[4][i], s[5][i], o);
-        for (int64_t j = 0; j < w; ++j) {
-            dn_elem *to = y + (i * p->ow + j) * p->ldy;
+#pragma GCC unroll 4
+        for (int64_t j = 0; j < WG_OUT; ++j) {
+            if (j >= w)
+                break;
             vf v = vf_add(o[j], bias);
-            if (r)
-                v = vf_add(v, dn_load(r + (i * p->ow + j) * p->ldr, n));
-            v = vf_min(hi, vf_max(lo, v));
-            dn_store(to, v, n);
+            if (has_residual)
+                v = vf_add(v, dn_load(r + i * row_r + j * ldr, n));
+            dn_store(y + j * ld, vf_min(hi, vf_max(lo, v)), n);
         }
     }
 }
@@ -228,6 +255,24 @@ static void wg_multiply(const hone_conv *p, const wg_shape *s, int64_t n_tiles, 
     }
 }
 
+/* n columns of a tile. */
+static void wg_output_tile(const wg_place *tile, const float *m, int64_t step, const float *bias,
+                           float least, float most, int64_t n) {
+    const vf lo = vf_set1(least), hi = vf_set1(most);
+    const bool is_whole = tile->h == WG_OUT && tile->w == WG_OUT;
+    wg_place at = *tile;
+    for (int64_t c = 0; c < n; c += VW) {
+        if (!is_whole || n - c < VW)
+            wg_output(&at, false, at.r != NULL, m + c, step, vf_load(bias + c), lo, hi, n - c);
+        else if (at.r)
+            wg_output(&at, true, true, m + c, step, vf_load(bias + c), lo, hi, VW);
+        else
+            wg_output(&at, true, false, m + c, step, vf_load(bias + c), lo, hi, VW);
+        at.y += VW;
+        at.r = at.r ? at.r + VW : NULL;
+    }
+}
+
 /* Transform the panel's M into output pixels. */
 static void wg_finish(const hone_conv *p, const hone_conv_args *args, const wg_shape *s,
                       int64_t first, int64_t n_tiles, int64_t col, int64_t n, const float *m) {
@@ -235,16 +280,19 @@ static void wg_finish(const hone_conv *p, const hone_conv_args *args, const wg_s
     dn_tile_act(&t, p);
     for (int64_t i = 0; i < n_tiles; ++i) {
         wg_at at = wg_where(s, first + i);
-        int64_t h = dn_min(WG_OUT, p->oh - at.oy), w = dn_min(WG_OUT, p->ow - at.ox);
         int64_t pixel = (at.in * p->oh + at.oy) * p->ow + at.ox;
-        dn_elem *y = (dn_elem *)args->y + pixel * p->ldy + col;
-        const dn_elem *r =
-            p->has_residual ? (const dn_elem *)args->residual + pixel * p->ldr + col : NULL;
-        for (int64_t c = 0; c < n; c += VW)
-            wg_output(p, &t, m + i * DN_NR + c, s->tb * DN_NR, vf_load(args->packed + col + c), h,
-                      w, n - c, y + c, r ? r + c : NULL);
-        for (int64_t row = 0; t.act && row < h; ++row)
-            t.act(t.a1, t.b1, y + row * p->ow * p->ldy, p->ldy, w, n);
+        wg_place place = {.y = (dn_elem *)args->y + pixel * p->ldy + col,
+                          .ld = p->ldy,
+                          .row = p->ow * p->ldy,
+                          .ldr = p->ldr,
+                          .row_r = p->ow * p->ldr,
+                          .h = dn_min(WG_OUT, p->oh - at.oy),
+                          .w = dn_min(WG_OUT, p->ow - at.ox)};
+        if (p->has_residual)
+            place.r = (const dn_elem *)args->residual + pixel * p->ldr + col;
+        wg_output_tile(&place, m + i * DN_NR, s->tb * DN_NR, args->packed + col, t.lo, t.hi, n);
+        for (int64_t row = 0; t.act && row < place.h; ++row)
+            t.act(t.a1, t.b1, place.y + row * place.row, p->ldy, place.w, n);
     }
 }
 
@@ -254,15 +302,8 @@ static void wg_run(const hone_conv *p, const hone_conv_args *args, int64_t task,
     const int64_t first = s.tiles * block / s.blocks;
     const int64_t n_tiles = s.tiles * (block + 1) / s.blocks - first;
     float *v = scratch, *m = v + WG_N * s.tb * s.ldv;
-    for (int64_t i = 0; i < n_tiles; ++i) {
-        wg_at at = wg_where(&s, first + i);
-        int64_t c = 0;
-        for (; c + VW <= p->ic; c += VW)
-            wg_input(p, (const dn_elem *)args->x + c, at, VW, v + i * s.ldv + c, s.tb * s.ldv);
-        if (c < p->ic)
-            wg_input(p, (const dn_elem *)args->x + c, at, p->ic - c, v + i * s.ldv + c,
-                     s.tb * s.ldv);
-    }
+    for (int64_t i = 0; i < n_tiles; ++i)
+        wg_input_tile(p, args->x, wg_where(&s, first + i), v + i * s.ldv, s.tb * s.ldv);
     const float *u = args->packed + wg_cols(p);
     for (int64_t b = s.panels * part / s.n_nb; b < s.panels * (part + 1) / s.n_nb; ++b) {
         int64_t col = b * DN_NR, n = dn_min(DN_NR, p->oc - col);
