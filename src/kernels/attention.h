@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { HONE_ATTENTION_Q_BLOCK = 96, HONE_ATTENTION_KV_BLOCK = 128 };
+enum { HONE_ATTENTION_Q_BLOCK = 128, HONE_ATTENTION_KV_BLOCK = 128 };
 
 /* Strides are in elements, of [batch, head, position]; sizes within a row are contiguous. Query
  * head h reads key and value head h / (n_heads / n_kv_heads). */
@@ -28,9 +28,12 @@ typedef struct hone_attention {
     const int64_t *n_keys; /* valid keys of each batch element; NULL: n_kv */
 } hone_attention;
 
+/** Blocks of queries of a head: each of them packs all keys and values. */
+static inline int64_t hone_attention_blocks(const hone_attention *p) {
+    return (p->n_q + HONE_ATTENTION_Q_BLOCK - 1) / HONE_ATTENTION_Q_BLOCK;
+}
 static inline int64_t hone_attention_tasks(const hone_attention *p) {
-    int64_t blocks = (p->n_q + HONE_ATTENTION_Q_BLOCK - 1) / HONE_ATTENTION_Q_BLOCK;
-    return p->n_batch * p->n_heads * blocks;
+    return p->n_batch * p->n_heads * hone_attention_blocks(p);
 }
 /** Scratch for one thread, 64-byte aligned. Valid for every ISA. */
 size_t hone_attention_scratch_bytes(const hone_attention *p);

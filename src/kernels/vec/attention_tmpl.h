@@ -3,7 +3,12 @@
 
 #include "kernels/attention.h"
 
-enum { AT_NQ = HONE_ATTENTION_Q_BLOCK, AT_NK = HONE_ATTENTION_KV_BLOCK, AT_LDS = AT_NK + 16 };
+enum {
+    AT_NQ = HONE_ATTENTION_Q_BLOCK,
+    AT_NK = HONE_ATTENTION_KV_BLOCK,
+    AT_LDS = AT_NK + 16,
+    AT_STEP = 4
+};
 
 /* One block of queries of one head. */
 typedef struct at_state {
@@ -183,11 +188,13 @@ static int64_t at_round(int64_t n) {
 
 static void at_begin(at_state *st, int64_t task, float *scratch) {
     const hone_attention *p = st->p;
-    int64_t blocks = (p->n_q + AT_NQ - 1) / AT_NQ, block = task % blocks;
+    int64_t blocks = hone_attention_blocks(p), block = task % blocks;
+    /* Equal blocks, in steps of the rows that products take at a time. */
+    int64_t steps = (p->n_q + AT_STEP - 1) / AT_STEP, end = steps * (block + 1) / blocks * AT_STEP;
     st->head = task / blocks % p->n_heads;
     st->batch = task / blocks / p->n_heads;
-    st->q_first = block * AT_NQ;
-    st->n_rows = p->n_q - st->q_first < AT_NQ ? p->n_q - st->q_first : AT_NQ;
+    st->q_first = steps * block / blocks * AT_STEP;
+    st->n_rows = (end < p->n_q ? end : p->n_q) - st->q_first;
     st->offset = p->offset ? p->offset[st->batch] : 0;
     st->n_keys = p->n_keys ? p->n_keys[st->batch] : p->n_kv;
     st->ldq = at_round(p->size) + 16;
