@@ -133,6 +133,15 @@ DN_INLINE void dot_row(int nv, const uint16_t *a, const __m512i *w, vf *acc) {
 #undef DOT
 }
 
+/* As dot_row for the first VH columns of one vector, at twice the rate. */
+DN_INLINE vh dot_half(const uint16_t *a, const uint16_t *w, vh acc) {
+    const dot_pair *pair = (const dot_pair *)(const void *)a;
+    __asm__("vdpbf16ps %1%{1to8%}, %2, %0"
+            : "+v"(acc)
+            : "m"(*pair), "v"(_mm256_loadu_si256((const __m256i *)(const void *)w)));
+    return acc;
+}
+
 DN_INLINE vf dot_load(const void *p, int64_t at, bool is_f32, int64_t n) {
     if (is_f32)
         return n >= VW ? vf_load((const float *)p + at) : vf_load_n((const float *)p + at, n);
@@ -255,8 +264,11 @@ DN_INLINE void dot_finish(int mr, int nv, const dot_tile *t, vf (*acc)[DOT_NV]) 
         act(t, sums[i], i, nv);
 }
 
-DN_INLINE void dot_tile_run(int mr, int nv, const dot_tile *t) {
+/* is_half: only the first VH columns of the last vector count. */
+DN_INLINE void dot_tile_run(int mr, int nv, bool is_half, const dot_tile *t) {
     vf acc[DOT_MR_MAX][DOT_NV];
+    vh half[DOT_MR_MAX];
+    const int full = nv - is_half;
     const uint16_t *b = t->b;
     const int64_t n_k = 2 * t->k;
     dn_ahead ahead = t->ahead;
@@ -265,6 +277,7 @@ DN_INLINE void dot_tile_run(int mr, int nv, const dot_tile *t) {
 #pragma GCC unroll 4
         for (int v = 0; v < nv; ++v)
             acc[i][v] = vf_load(t->bias + v * VW);
+        half[i] = vf_low(acc[i][nv - 1]);
     }
     for (int64_t tap = 0; tap < t->taps; ++tap) {
         const uint16_t *a[DOT_MR_MAX];
@@ -275,19 +288,29 @@ DN_INLINE void dot_tile_run(int mr, int nv, const dot_tile *t) {
             __m512i w[DOT_NV];
             dn_fetch_ahead(&ahead);
 #pragma GCC unroll 4
-            for (int v = 0; v < nv; ++v)
+            for (int v = 0; v < full; ++v)
                 w[v] = _mm512_loadu_si512(b + 2 * v * VW);
 #pragma GCC unroll 12
-            for (int i = 0; i < mr; ++i)
-                dot_row(nv, a[i] + k, w, acc[i]);
+            for (int i = 0; i < mr; ++i) {
+                if (full > 0)
+                    dot_row(full, a[i] + k, w, acc[i]);
+                if (is_half)
+                    half[i] = dot_half(a[i] + k, b + 2 * full * VW, half[i]);
+            }
         }
     }
+#pragma GCC unroll 12
+    for (int i = 0; i < mr && is_half; ++i)
+        acc[i][full] = vf_widen(half[i]);
     dot_finish(mr, nv, t, acc);
 }
 
 #define TILE(mr, nv)                                                                               \
     static void dot_tile_##mr##_##nv(const dot_tile *t) {                                          \
-        dot_tile_run(mr, nv, t);                                                                   \
+        dot_tile_run(mr, nv, false, t);                                                            \
+    }                                                                                              \
+    static void dot_half_##mr##_##nv(const dot_tile *t) {                                          \
+        dot_tile_run(mr, nv, true, t);                                                             \
     }
 #define TILES_6(nv)  TILE(1, nv) TILE(2, nv) TILE(3, nv) TILE(4, nv) TILE(5, nv) TILE(6, nv)
 #define TILES_8(nv)  TILES_6(nv) TILE(7, nv) TILE(8, nv)
@@ -297,12 +320,25 @@ TILES_12(2)
 TILES_8(3)
 TILES_6(4)
 #undef TILE
-#define ROW(mr, nv) [mr] = dot_tile_##mr##_##nv
-#define ROW_6(nv)   ROW(1, nv), ROW(2, nv), ROW(3, nv), ROW(4, nv), ROW(5, nv), ROW(6, nv)
-#define ROW_8(nv)   ROW_6(nv), ROW(7, nv), ROW(8, nv)
-#define ROW_12(nv)  ROW_8(nv), ROW(9, nv), ROW(10, nv), ROW(11, nv), ROW(12, nv)
-static dot_tile_fn *const dot_tiles[DOT_NV + 1][DOT_MR_MAX + 1] = {
-    [1] = {ROW_12(1)}, [2] = {ROW_12(2)}, [3] = {ROW_8(3)}, [4] = {ROW_6(4)}};
+#define ROW(name, mr, nv) [mr] = dot_##name##_##mr##_##nv
+#define ROW_6(name, nv)                                                                            \
+    ROW(name, 1, nv), ROW(name, 2, nv), ROW(name, 3, nv), ROW(name, 4, nv), ROW(name, 5, nv),      \
+        ROW(name, 6, nv)
+#define ROW_8(name, nv) ROW_6(name, nv), ROW(name, 7, nv), ROW(name, 8, nv)
+#define ROW_12(name, nv)                                                                           \
+    ROW_8(name, nv), ROW(name, 9, nv), ROW(name, 10, nv), ROW(name, 11, nv), ROW(name, 12, nv)
+#define ROWS(name)                                                                                 \
+    {                                                                                              \
+        [1] = {ROW_12(name, 1)}, [2] = {ROW_12(name, 2)}, [3] = {ROW_8(name, 3)}, [4] = {          \
+            ROW_6(name, 4)                                                                         \
+        }                                                                                          \
+    }
+/* [is_half][vectors][rows] */
+static dot_tile_fn *const dot_tiles[2][DOT_NV + 1][DOT_MR_MAX + 1] = {ROWS(tile), ROWS(half)};
+#undef ROWS
+#undef ROW_12
+#undef ROW_8
+#undef ROW_6
 #undef ROW
 
 /* ---- rows of A --------------------------------------------------------------------------------
@@ -440,6 +476,7 @@ static void dot_rows(const hone_conv *p, const dot_shape *s, const void *x, int6
 static void dot_panel(const hone_conv *p, const dot_shape *s, const uint16_t *const *pointers,
                       const uint16_t **tile_rows, int64_t rows, dot_tile *t, int64_t y_size) {
     const int64_t nv = dn_ceil(t->n, VW), tiles = dn_ceil(rows, dot_mr[nv]);
+    const bool is_half = t->n - (nv - 1) * VW <= VH;
     const char *residual = t->residual;
     char *y = t->y;
     for (int64_t i = 0; i < tiles; ++i) {
@@ -456,7 +493,7 @@ static void dot_panel(const hone_conv *p, const dot_shape *s, const uint16_t *co
         t->y = y + from * p->ldy * y_size;
         t->residual = residual ? residual + from * p->ldr * y_size : NULL;
         t->ahead = dn_ahead_of(t->b, t->taps * t->k, nv * VW * 4, i, tiles);
-        dot_tiles[nv][mr](t);
+        dot_tiles[is_half][nv][mr](t);
     }
     (void)s;
 }
