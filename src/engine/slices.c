@@ -35,7 +35,7 @@ static bool first_only(const pair *p) {
 
 static bool product(const pair *p) {
     for (int i = 0; i < p->n->n_in; ++i) {
-        bool is_row = i == 0 || i == 3; /* data and residual */
+        bool is_row = i == 0 || i >= 3; /* data, residual, more data */
         if (p->n->in[i] && is_batched(p, i) != is_row)
             return false;
     }

@@ -57,15 +57,19 @@ static bool is_axis_sane(int64_t in, int64_t out, int64_t k, int64_t stride, int
 }
 
 hone_status hone_conv_check(const hone_conv *p, hone_error *err) {
-    const int64_t x[] = {p->n, p->ih, p->iw, p->ldx}, y[] = {p->n, p->oh, p->ow, p->ldy},
-                  w[] = {p->kh, p->kw, p->ic, p->oc}, table[] = {p->kh, p->kw, p->ic, 4096};
-    if (!fits(4, x) || !fits(4, y) || !fits(4, w) || !fits(4, table))
+    const int64_t x[] = {p->n, p->ih, p->iw, p->ldx},
+                  x2[] = {p->n, p->ih, p->iw, p->ic2 ? p->ldx2 : 1},
+                  y[] = {p->n, p->oh, p->ow, p->ldy}, w[] = {p->kh, p->kw, p->ic, p->oc},
+                  table[] = {p->kh, p->kw, p->ic, 4096};
+    if (!fits(4, x) || !fits(4, x2) || !fits(4, y) || !fits(4, w) || !fits(4, table))
         return hone_fail(err, HONE_E_ARGUMENT, "convolution: a size is not positive, or too large");
     if (p->groups <= 0 || p->ic % p->groups || p->oc % p->groups)
         return hone_fail(err, HONE_E_ARGUMENT,
                          "convolution: %lld and %lld channels do not divide into %lld groups",
                          (long long)p->ic, (long long)p->oc, (long long)p->groups);
-    if (p->ldx < p->ic || p->ldy < p->oc || (p->has_residual && p->ldr < p->oc))
+    if (p->ic2 < 0 || p->ic2 >= p->ic || p->ldx2 < p->ic2)
+        return hone_fail(err, HONE_E_ARGUMENT, "convolution: channels in two parts do not fit");
+    if (p->ldx < p->ic - p->ic2 || p->ldy < p->oc || (p->has_residual && p->ldr < p->oc))
         return hone_fail(err, HONE_E_ARGUMENT, "convolution: pixels overlap");
     if (!is_axis_sane(p->ih, p->oh, p->kh, p->sh, p->dh, p->pt) ||
         !is_axis_sane(p->iw, p->ow, p->kw, p->sw, p->dw, p->pl))
@@ -79,6 +83,8 @@ hone_status hone_conv_check(const hone_conv *p, hone_error *err) {
 const char *hone_conv_refusal(const hone_conv_kernel *k, const hone_conv *p) {
     bool is_f32 = p->x_storage == HONE_ELEM_F32 && p->y_storage == HONE_ELEM_F32;
     bool is_bf16 = p->x_storage == HONE_ELEM_BF16 && p->y_storage == HONE_ELEM_BF16;
+    if (p->ic2 && !k->takes_more)
+        return "channels in two parts";
     if (p->is_planar != k->is_planar)
         return k->is_planar ? "for planar pictures" : "not for planar pictures";
     if (is_f32 != (k->storages == HONE_CONV_F32))

@@ -36,6 +36,7 @@ typedef struct hone_conv {
     int64_t kh, kw, sh, sw, dh, dw; /* kernel, stride, dilation */
     int64_t pt, pl;        /* zero padding above and to the left; the rest follows from oh, ow */
     int64_t ldx, ldy, ldr; /* elements from pixel to pixel of x, y and the residual */
+    int64_t ic2, ldx2;     /* the last ic2 of the ic channels are in x2; 0: all are in x */
     hone_act act;
     float a, b; /* of act */
     bool has_residual;
@@ -45,6 +46,7 @@ typedef struct hone_conv {
 
 typedef struct hone_conv_args {
     const void *x;        /* [n][ih][iw] pixels of ic channels, stored as x_storage; or planar */
+    const void *x2;       /* pixels of the last ic2 of them, stored likewise */
     const float *packed;  /* by pack(), 64-byte aligned */
     const void *residual; /* [n][oh][ow] pixels of oc channels, added before act; may equal y */
     void *y;              /* [n][oh][ow] pixels of oc channels; must not overlap x */
@@ -69,8 +71,9 @@ typedef struct hone_conv_kernel {
     const char *name;
     hone_isa isa;
     hone_conv_storages storages;
-    bool is_planar; /* takes planar x, and nothing else */
-    bool is_exact;  /* sums products of inputs and weights only; false: Winograd */
+    bool is_planar;  /* takes planar x, and nothing else */
+    bool takes_more; /* takes ic2 > 0 */
+    bool is_exact;   /* sums products of inputs and weights only; false: Winograd */
     /** NULL, or why not, storage apart: callers use hone_conv_refusal(). The problem has passed
      * hone_conv_check(). */
     const char *(*supports)(const hone_conv *p);

@@ -99,6 +99,7 @@ static int64_t macs_lowered_conv(const hone_node *n, const hone_type *types) {
     if (out < 0 || x->rank < 2 || group < 1)
         return -1;
     int64_t channels = x->dims[hone_attr_int(n, "planar", 0) ? 1 : x->rank - 1];
+    channels += channels < 0 ? 0 : hone_attr_int(n, "more_channels", 0);
     return channels < 0 ? -1 : times(times(out, kernel_size(n)), channels / group);
 }
 

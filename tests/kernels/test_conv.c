@@ -54,7 +54,7 @@ static double act(const hone_conv *p, double x) {
 }
 
 typedef struct buffers {
-    float *x, *w, *bias, *residual, *y, *again, *packed;
+    float *x, *x2, *w, *bias, *residual, *y, *again, *packed;
     void *scratch;
     size_t n_x, n_y;
 } buffers;
@@ -65,10 +65,14 @@ static hone_conv_weights weights_of(const hone_conv *p, const buffers *b) {
     return (hone_conv_weights){b->w, b->bias, p->ic / p->groups * area, area, p->kw, 1};
 }
 
-/* Where channel c of an input pixel lies. */
-static int64_t x_at(const hone_conv *p, int64_t in, int64_t iy, int64_t ix, int64_t c) {
-    return p->is_planar ? ((in * p->ic + c) * p->ih + iy) * p->iw + ix
-                        : ((in * p->ih + iy) * p->iw + ix) * p->ldx + c;
+/* Channel c of an input pixel. */
+static double x_at(const hone_conv *p, const buffers *b, int64_t in, int64_t iy, int64_t ix,
+                   int64_t c) {
+    const int64_t pixel = (in * p->ih + iy) * p->iw + ix, ic1 = p->ic - p->ic2;
+    if (c >= ic1)
+        return (double)b->x2[pixel * p->ldx2 + c - ic1];
+    return (double)
+        b->x[p->is_planar ? ((in * p->ic + c) * p->ih + iy) * p->iw + ix : pixel * p->ldx + c];
 }
 
 static double expected(const hone_conv *p, const buffers *b, int64_t m, int64_t o) {
@@ -82,7 +86,7 @@ static double expected(const hone_conv *p, const buffers *b, int64_t m, int64_t 
             if (iy < 0 || iy >= p->ih || ix < 0 || ix >= p->iw)
                 continue;
             for (int64_t i = 0; i < icg; ++i)
-                sum += (double)b->x[x_at(p, in, iy, ix, g * icg + i)] *
+                sum += x_at(p, b, in, iy, ix, g * icg + i) *
                        (double)w.data[o * w.so + i * w.si + ky * w.sky + kx];
         }
     }
@@ -103,7 +107,10 @@ static buffers make(const hone_conv *p) {
     b.again = aligned(b.n_y * sizeof *b.again);
     float scale = 1 / sqrtf((float)(p->ic / p->groups * p->kh * p->kw));
     for (size_t i = 0; i < b.n_x; ++i)
-        b.x[i] = (int64_t)i % p->ldx < p->ic ? noise() : NAN;
+        b.x[i] = (int64_t)i % p->ldx < p->ic - p->ic2 ? noise() : NAN;
+    b.x2 = aligned((size_t)(pixels * p->ldx2 + 1) * sizeof *b.x2);
+    for (int64_t i = 0; i < pixels * p->ldx2; ++i)
+        b.x2[i] = i % p->ldx2 < p->ic2 ? noise() : NAN;
     for (size_t i = 0; i < n_w; ++i)
         b.w[i] = noise() * scale;
     for (int64_t i = 0; i < p->oc; ++i)
@@ -115,6 +122,7 @@ static buffers make(const hone_conv *p) {
 
 static void drop(buffers *b) {
     free(b->x);
+    free(b->x2);
     free(b->w);
     free(b->bias);
     free(b->residual);
@@ -139,7 +147,8 @@ static void prepare(const hone_conv_kernel *k, const hone_conv *p, buffers *b) {
 
 static void run(const hone_conv_kernel *k, const hone_conv *p, const buffers *b, float *y,
                 bool is_backward) {
-    hone_conv_args args = {b->x, b->packed, b->residual, y + 32};
+    hone_conv_args args = {
+        .x = b->x, .x2 = b->x2, .packed = b->packed, .residual = b->residual, .y = y + 32};
     int64_t n = k->n_tasks(p);
     for (int64_t i = 0; i < n; ++i)
         k->run(p, &args, is_backward ? n - 1 - i : i, b->scratch);
@@ -318,6 +327,18 @@ static void test_shapes(void) {
     }
 }
 
+/* The last channels in a tensor of their own. */
+static void test_more(void) {
+    for (int i = 0; i < 24 && hone_cpu_isa() > HONE_ISA_REF; ++i) {
+        hone_conv p = conv(1 + i % 2, 7 + i % 6, 49 + i, 32 + i, 3, 1, 1, 1);
+        p.ic2 = p.ic - 16 * (1 + i % 3);
+        p.ldx = p.ic - p.ic2 + i % 4;
+        p.ldx2 = p.ic2 + i % 5;
+        p.has_residual = i % 2 == 0;
+        check(&p);
+    }
+}
+
 /* Pictures as they come. */
 static void test_planar(void) {
     static const int64_t oc[] = {1, 15, 16, 17, 33, 64};
@@ -433,6 +454,7 @@ int main(int argc, char **argv) {
     test_tiny();
     test_shapes();
     test_depthwise();
+    test_more();
     test_planar();
     test_refusals();
     return CHECK_RESULT();

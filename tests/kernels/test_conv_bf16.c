@@ -158,7 +158,8 @@ static void run(const hone_conv_kernel *k, problem *q, bool is_backward) {
     memset(scratch, 0xff, k->scratch_bytes(&q->p));
     hone_conv_weights w = weights_of(q);
     k->pack(&q->p, &w, packed);
-    hone_conv_args args = {q->x.data, packed, q->residual.data, q->y.data};
+    hone_conv_args args = {
+        .x = q->x.data, .packed = packed, .residual = q->residual.data, .y = q->y.data};
     int64_t n = k->n_tasks(&q->p);
     for (int64_t i = 0; i < n; ++i)
         k->run(&q->p, &args, is_backward ? n - 1 - i : i, scratch);
@@ -303,7 +304,8 @@ static void bench(const hone_conv *base, const char *name) {
             void *scratch = aligned(k[i]->scratch_bytes(&p));
             hone_conv_weights w = weights_of(&q);
             k[i]->pack(&p, &w, packed);
-            hone_conv_args args = {q.x.data, packed, q.residual.data, q.y.data};
+            hone_conv_args args = {
+                .x = q.x.data, .packed = packed, .residual = q.residual.data, .y = q.y.data};
             double best = 1e9, start = now_ms();
             while (now_ms() - start < 100) {
                 double t = now_ms();

@@ -30,5 +30,9 @@ HONE_NODISCARD hone_status hone_cpu_store_bf16(hone_graph *g, const hone_lower_o
 /** Choose a kernel for every hone.Conv and hone.Gemm and pack its weights for it. */
 HONE_NODISCARD hone_status hone_cpu_pack(hone_graph *g, const hone_lower_options *o,
                                          hone_tuner *tuner, hone_error *err);
+/** Let a hone.Conv, of problem p, read what a Concat joins where its kernel can; the Concat is left
+ * unread. */
+HONE_NODISCARD hone_status hone_cpu_fuse_concat(hone_graph *g, hone_node *n, const hone_conv *p,
+                                                const hone_conv_kernel *kernel, hone_error *err);
 
 #endif

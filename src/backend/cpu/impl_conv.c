@@ -37,6 +37,20 @@ static hone_status find_kernel(hone_prepare_ctx *c, conv_state *s) {
     return HONE_OK;
 }
 
+/* More channels come in a tensor like x. */
+static hone_status check_more(hone_prepare_ctx *c, const hone_conv *p) {
+    if (!p->ic2)
+        return HONE_OK;
+    const hone_type *x = &c->in[HONE_IN_X],
+                    *more = c->n_in > HONE_IN_MORE ? &c->in[HONE_IN_MORE] : NULL;
+    bool fits = more && more->kind == HONE_KIND_TENSOR && more->dtype == x->dtype &&
+                more->rank == x->rank && more->dims[x->rank - 1] == p->ic2;
+    for (int d = 0; fits && d + 1 < x->rank; ++d)
+        fits = more->dims[d] == x->dims[d];
+    return fits ? HONE_OK
+                : hone_fail(c->err, HONE_E_FORMAT, "the parts of the input do not fit each other");
+}
+
 static bool is_empty(const hone_prepare_ctx *c) {
     return hone_count(&c->out[0]) == 0;
 }
@@ -49,6 +63,7 @@ hone_status hone_prepare_conv(hone_prepare_ctx *c, void **state) {
     if (is_empty(c))
         return HONE_OK; /* nothing to compute: no kernel */
     HONE_TRY(hone_problem(c->node, &c->in[0], &c->out[0], &s->p, c->err));
+    HONE_TRY(check_more(c, &s->p));
     return find_kernel(c, s);
 }
 
@@ -73,6 +88,8 @@ hone_status hone_run_conv(hone_op_ctx *c) {
                            .y = hone_out(c, 0)->data}};
     if (s->p.has_residual)
         j.args.residual = hone_in(c, HONE_IN_RESIDUAL)->data;
+    if (s->p.ic2)
+        j.args.x2 = hone_in(c, HONE_IN_MORE)->data;
     j.scratch = hone_op_scratch(c, s->scratch_bytes * (size_t)hone_pool_threads(c->pool) + 64);
     if (!j.scratch)
         return HONE_E_NOMEM;

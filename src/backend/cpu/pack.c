@@ -95,7 +95,7 @@ static hone_status pack_node(hone_graph *g, hone_node *n, const hone_lower_optio
         n->in[HONE_IN_BIAS] = NULL; /* it is packed along */
     if (!n->in[HONE_IN_WEIGHT] || !hone_attr_set_string(g, n, "kernel_name", kernel->name))
         return hone_fail(err, HONE_E_NOMEM, "no memory to pack weights");
-    return HONE_OK;
+    return hone_cpu_fuse_concat(g, n, &p, kernel, err);
 }
 
 static bool is_packable(const hone_node *n) {
@@ -119,6 +119,5 @@ hone_status hone_cpu_pack(hone_graph *g, const hone_lower_options *o, hone_tuner
             return hone_fail_node(err, status, n->name, n->op_name);
         hone_graph_sweep(g);
     }
-    return hone_graph_index(g) == HONE_OK ? HONE_OK
-                                          : hone_fail(err, HONE_E_NOMEM, "no memory to index");
+    return hone_cpu_drop_unread(g, err);
 }

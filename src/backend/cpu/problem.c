@@ -29,6 +29,9 @@ static hone_status conv_problem(const hone_node *n, const hone_type *x, const ho
         hone_attr_ints(n, "strides", &s) != axes || hone_attr_ints(n, "dilations", &d) != axes ||
         hone_attr_ints(n, "pads", &pad) != 2 * axes)
         return HONE_E_FORMAT;
+    const int64_t more = hone_attr_int(n, "more_channels", 0);
+    if (more < 0 || more > INT32_MAX)
+        return HONE_E_FORMAT;
     int h = axes == 2 ? 0 : -1, w = axes - 1;
     bool is_planar = hone_attr_int(n, "planar", 0) != 0;
     int first = is_planar ? 2 : 1; /* spatial axis of x */
@@ -50,8 +53,11 @@ static hone_status conv_problem(const hone_node *n, const hone_type *x, const ho
         .pt = h < 0 ? 0 : pad[h],
         .pl = pad[w],
         .is_planar = is_planar,
+        .ic2 = more,
+        .ldx2 = more,
     };
     p->ldx = p->ic;
+    p->ic += more;
     p->ldy = p->ldr = p->oc;
     return HONE_OK;
 }

@@ -7,8 +7,15 @@
 #include "ir/op.h"
 #include "kernels/conv.h"
 
-/* Inputs of hone.Conv and hone.Gemm. */
-enum { HONE_IN_X = 0, HONE_IN_WEIGHT = 1, HONE_IN_BIAS = 2, HONE_IN_RESIDUAL = 3 };
+/* Inputs of hone.Conv and hone.Gemm. MORE: the last channels of hone.Conv's input, when they are not
+ * in x; attribute more_channels has their number. */
+enum {
+    HONE_IN_X = 0,
+    HONE_IN_WEIGHT = 1,
+    HONE_IN_BIAS = 2,
+    HONE_IN_RESIDUAL = 3,
+    HONE_IN_MORE = 4
+};
 
 static inline bool hone_is_lowered(const hone_node *n, const char *op) {
     return n && strcmp(n->domain, "hone") == 0 && strcmp(n->op_name, op) == 0;

@@ -58,7 +58,7 @@ static void fill_elems(float *x, size_t n, hone_elem elem) {
 static bool workload_init(workload *w, const hone_conv *p, hone_pool *pool) {
     w->p = *p;
     w->pool = pool;
-    w->n_x = (size_t)(p->n * p->ih * p->iw * p->ldx);
+    w->n_x = (size_t)(p->n * p->ih * p->iw * (p->ldx > p->ldx2 ? p->ldx : p->ldx2));
     w->n_y = (size_t)(p->n * p->oh * p->ow * (p->ldy > p->ldr ? p->ldy : p->ldr));
     w->n_weights = (size_t)(p->oc * (p->ic / p->groups) * p->kh * p->kw);
     w->n_other = 2 * (size_t)hone_cpu_l2_bytes();
@@ -102,7 +102,7 @@ static bool trial_init(trial *t, const workload *w, const hone_conv_kernel *kern
 static void run_task(void *arg, int64_t task, int worker) {
     const trial *t = arg;
     const workload *w = t->w;
-    hone_conv_args args = {.x = w->x, .packed = t->packed, .residual = w->y, .y = w->y};
+    hone_conv_args args = {.x = w->x, .x2 = w->x, .packed = t->packed, .residual = w->y, .y = w->y};
     t->kernel->run(&w->p, &args, task, t->scratch + (size_t)worker * t->scratch_bytes);
 }
 

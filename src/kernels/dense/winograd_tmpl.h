@@ -28,6 +28,8 @@ static const char *wg_supports(const hone_conv *p) {
         return "grouped";
     if (p->ic < VW || p->oc < VW)
         return "fewer channels than a vector has lanes";
+    if (p->ic2 && (p->ic - p->ic2) % VW)
+        return "the parts of the channels are no whole vectors";
     return NULL;
 }
 
@@ -159,10 +161,10 @@ static wg_at wg_where(const wg_shape *s, int64_t tile) {
 }
 
 /* V of one tile, n <= VW channels: to[k * step]. is_inside: no pixel is padding. */
-DN_INLINE void wg_input(const hone_conv *p, const dn_elem *x, wg_at at, bool is_inside, int64_t n,
-                        float *to, int64_t step) {
+DN_INLINE void wg_input(const hone_conv *p, const dn_elem *x, int64_t ldx, wg_at at, bool is_inside,
+                        int64_t n, float *to, int64_t step) {
     vf t[WG_IN][WG_IN]; /* [column][row] */
-    const int64_t y0 = at.oy - p->pt, x0 = at.ox - p->pl, ldx = p->ldx, row = p->iw * ldx;
+    const int64_t y0 = at.oy - p->pt, x0 = at.ox - p->pl, row = p->iw * ldx;
     const dn_elem *first = x + (at.in * p->ih + y0) * row + x0 * ldx;
     for (int64_t j = 0; j < WG_IN; ++j) {
         bool is_column = is_inside || (x0 + j >= 0 && x0 + j < p->iw);
@@ -183,19 +185,20 @@ DN_INLINE void wg_input(const hone_conv *p, const dn_elem *x, wg_at at, bool is_
     }
 }
 
-/* All channels of a tile. */
-static void wg_input_tile(const hone_conv *p, const dn_elem *x, wg_at at, float *to, int64_t step) {
+/* n channels of a tile. */
+static void wg_input_tile(const hone_conv *p, const dn_elem *x, int64_t ldx, int64_t n, wg_at at,
+                          float *to, int64_t step) {
     const int64_t y0 = at.oy - p->pt, x0 = at.ox - p->pl;
     int64_t c = 0;
     if (y0 >= 0 && x0 >= 0 && y0 + WG_IN <= p->ih && x0 + WG_IN <= p->iw) {
-        for (; c + VW <= p->ic; c += VW)
-            wg_input(p, x + c, at, true, VW, to + c, step);
+        for (; c + VW <= n; c += VW)
+            wg_input(p, x + c, ldx, at, true, VW, to + c, step);
     } else {
-        for (; c + VW <= p->ic; c += VW)
-            wg_input(p, x + c, at, false, VW, to + c, step);
+        for (; c + VW <= n; c += VW)
+            wg_input(p, x + c, ldx, at, false, VW, to + c, step);
     }
-    if (c < p->ic)
-        wg_input(p, x + c, at, false, p->ic - c, to + c, step);
+    if (c < n)
+        wg_input(p, x + c, ldx, at, false, n - c, to + c, step);
 }
 
 /* h x w pixels of output from y on. ld, ldr: elements from pixel to pixel and from row to row of y
@@ -302,8 +305,13 @@ static void wg_run(const hone_conv *p, const hone_conv_args *args, int64_t task,
     const int64_t first = s.tiles * block / s.blocks;
     const int64_t n_tiles = s.tiles * (block + 1) / s.blocks - first;
     float *v = scratch, *m = v + WG_N * s.tb * s.ldv;
-    for (int64_t i = 0; i < n_tiles; ++i)
-        wg_input_tile(p, args->x, wg_where(&s, first + i), v + i * s.ldv, s.tb * s.ldv);
+    const int64_t ic1 = p->ic - p->ic2;
+    for (int64_t i = 0; i < n_tiles; ++i) {
+        const wg_at at = wg_where(&s, first + i);
+        wg_input_tile(p, args->x, p->ldx, ic1, at, v + i * s.ldv, s.tb * s.ldv);
+        if (p->ic2)
+            wg_input_tile(p, args->x2, p->ldx2, p->ic2, at, v + i * s.ldv + ic1, s.tb * s.ldv);
+    }
     const float *u = args->packed + wg_cols(p);
     for (int64_t b = s.panels * part / s.n_nb; b < s.panels * (part + 1) / s.n_nb; ++b) {
         int64_t col = b * DN_NR, n = dn_min(DN_NR, p->oc - col);
@@ -317,6 +325,7 @@ const hone_conv_kernel DN_NAME(wino4) = {
     .isa = DN_ISA,
     .storages = DN_STORAGES,
     .is_exact = false,
+    .takes_more = true,
     .supports = wg_supports,
     .wastes = wg_wastes,
     .packed_bytes = wg_packed_bytes,
