@@ -178,7 +178,33 @@ static void check_layer_scale(void) {
     }
 }
 
+/* U-Net's merge: a convolution for which Winograd is chosen reads both parts of what Concat joins;
+ * with parts that are no whole vectors, or a second reader, Concat stays. */
+static void check_joined_input(int64_t left, int64_t right, bool is_read_twice, bool stays) {
+    gt b = gt_begin();
+    hone_value *x = gt_input(&b, HONE_DTYPE_F32, GT_DIMS(1, 32, 20, 24));
+    hone_value *joined = gt_node(&b, "Concat", 2, conv(&b, x, 32, left), conv(&b, x, 32, right));
+    gt_set(&b, "axis", 1);
+    hone_value *y = gt_node(&b, "Conv", 2, joined, gt_weight(&b, GT_DIMS(32, left + right, 3, 3)));
+    gt_set_ints(&b, "pads", GT_DIMS(1, 1, 1, 1));
+    if (is_read_twice)
+        y = gt_node(&b, "Add", 2, y, conv(&b, joined, left + right, 32));
+    CHECK(HONE_PUSH(b.g->arena, b.g->outputs, b.g->n_outputs, b.g->cap_outputs, y));
+    hone_error err = {0};
+    CHECK(hone_graph_index(b.g) == HONE_OK && hone_graph_infer(b.g, &err) == HONE_OK);
+    gt_result r = gt_run(&b, 2, 1);
+    bool is_winograd = hone_cpu_isa() > HONE_ISA_REF;
+    CHECK((strstr(r.trace.text, "Concat:") != NULL) == (stays || !is_winograd));
+    gt_release(&r);
+    b.g->n_outputs = 0;
+    gt_finish(&b, "joined input", 1e-4, NULL, 1, y);
+}
+
 int main(void) {
+    check_joined_input(32, 32, false, false);
+    check_joined_input(16, 21, false, false);
+    check_joined_input(20, 16, false, true);
+    check_joined_input(32, 32, true, true);
     check_layer_scale();
     check("concat", concat, 24, 1 + 1);
     check("slice of channels", slice_channels, 7, 1 + 1);
