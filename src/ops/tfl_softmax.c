@@ -44,7 +44,7 @@ typedef struct softmax_job {
 static void fill_exp(softmax_job *j, double input_scale) {
     double real = input_scale * (double)(1 << (31 - INPUT_BITS));
     tfl_factor f = tfl_factor_of(real > 999999999.0 ? 999999999.0 : real);
-    double radius = 31.0 * (double)((int64_t)1 << 26) / (double)((int64_t)1 << f.shift);
+    double radius = ldexp(31.0 * (double)((int64_t)1 << 26), -f.shift);
     j->diff_min = -(int)(radius > 256 ? 256 : floor(radius));
     for (int d = 0; d < 256; ++d)
         j->exp[d] = -d >= j->diff_min ? exp_negative(tfl_scale(-d, f)) : -1;

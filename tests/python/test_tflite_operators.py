@@ -192,6 +192,17 @@ def test_sixteen_bits(op, options, scale):
     compare(m.bytes([x], [y]))
 
 
+@pytest.mark.parametrize("scale", [1e-9, 1e-16, 1e-38])
+def test_softmax_of_tiny_steps(scale):
+    """All differences are next to nothing; LiteRT's interpreter aborts."""
+    m = Model()
+    x, y = m.tensor([1, 4], I8, scale=[scale]), m.tensor([1, 4], I8, scale=[1 / 256], zero=-128)
+    m.op(B.SOFTMAX, [x], [y], "SoftmaxOptions", beta=1.0)
+    session = hone.InferenceSession(m.bytes([x], [y]))
+    feeds = {session.get_inputs()[0].name: np.array([[0, -100, 20, 127]], np.int8)}
+    assert session.run(None, feeds)[0].tolist() == [[-64] * 4]
+
+
 @pytest.mark.parametrize("kind,shape", [(U8, [2, 60]), (U8, [60]), (I8, [2, 60])])
 def test_division(kind, shape):
     """No divisor is 0, no quotient is shifted by more than 31 bits, which LiteRT does not define."""
