@@ -162,13 +162,12 @@ DN_INLINE void dot_store(void *p, int64_t at, bool is_f32, int64_t n, vf v) {
 
 /* Activations that need many registers run on sums put aside; a loop for each, so that its
  * constants stay in registers. */
-typedef void dot_act_fn(const dot_tile *t, const vf *sums, int64_t row, int64_t nv);
+typedef void dot_act_fn(float a, float b, vf *sums, int64_t n);
 #define DOT_ACT(name, act)                                                                         \
-    static void dot_act_##name(const dot_tile *t, const vf *sums, int64_t row, int64_t nv) {       \
-        const vf a = vf_set1(t->a1), b = vf_set1(t->b1);                                           \
-        for (int64_t v = 0; v < nv; ++v)                                                           \
-            dot_store(t->y, row * t->ldy + v * VW, t->is_f32, t->n - v * VW,                       \
-                      dn_act1(act, sums[v], a, b));                                                \
+    static void dot_act_##name(float a, float b, vf *sums, int64_t n) {                            \
+        const vf va = vf_set1(a), vb = vf_set1(b);                                                 \
+        for (int64_t i = 0; i < n; ++i)                                                            \
+            sums[i] = dn_act1(act, sums[i], va, vb);                                               \
     }
 DOT_ACT(leaky, HONE_ACT_LEAKY)
 DOT_ACT(hard_sigmoid, HONE_ACT_HARD_SIGMOID)
@@ -238,6 +237,20 @@ DN_INLINE void dot_store_tile(int mr, int nv, const dot_tile *t, vf (*acc)[DOT_N
     }
 }
 
+static void dot_store_sums(const dot_tile *t, const vf *sums, int64_t mr, int64_t nv) {
+    const int64_t n = t->n, ld = t->ldy;
+    const bool is_f32 = t->is_f32;
+    void *y = t->y;
+    for (int64_t i = 0; i < mr; ++i, sums += nv) {
+        int64_t v = 0;
+        for (; !is_f32 && (v + 2) * VW <= n; v += 2)
+            _mm512_storeu_si512((uint16_t *)y + i * ld + v * VW,
+                                (__m512i)_mm512_cvtne2ps_pbh(sums[v + 1], sums[v]));
+        for (; v < nv; ++v)
+            dot_store(y, i * ld + v * VW, is_f32, n - v * VW, sums[v]);
+    }
+}
+
 DN_INLINE void dot_finish(int mr, int nv, const dot_tile *t, vf (*acc)[DOT_NV]) {
     const vf lo = vf_set1(t->lo), hi = vf_set1(t->hi);
     dot_act_fn *act = dot_acts[t->act];
@@ -253,15 +266,15 @@ DN_INLINE void dot_finish(int mr, int nv, const dot_tile *t, vf (*acc)[DOT_NV]) 
         dot_store_tile(mr, nv, t, acc);
         return;
     }
-    vf sums[DOT_MR_MAX][DOT_NV];
+    vf sums[DOT_MR_MAX * DOT_NV];
 #pragma GCC unroll 12
     for (int i = 0; i < mr; ++i) {
 #pragma GCC unroll 4
         for (int v = 0; v < nv; ++v)
-            sums[i][v] = acc[i][v];
+            sums[i * nv + v] = acc[i][v];
     }
-    for (int i = 0; i < mr; ++i)
-        act(t, sums[i], i, nv);
+    act(t->a1, t->b1, sums, mr * nv);
+    dot_store_sums(t, sums, mr, nv);
 }
 
 /* is_half: only the first VH columns of the last vector count. */
