@@ -1,4 +1,7 @@
 /* Operators that choose, place and group values by index. */
+#include <math.h>
+#include <string.h>
+
 #include "tflite/import_impl.h"
 
 static hone_value *scalar_like(tfr_import *im, int64_t v, hone_dtype d) {
@@ -224,6 +227,17 @@ static hone_value *padded(tfr_import *im, hone_value *v, hone_value *most, hone_
     return tfr_make(im, "Slice", (hone_value *[]){concat(im, v, more, 0), list1(im, 0), most}, 3);
 }
 
+/* The overlap [1] above which a box is dropped. LiteRT drops it at the threshold, too: ONNX's is
+ * the next smaller float, where the threshold is a constant. */
+static hone_value *overlap_limit(tfr_import *im) {
+    const tfr_tensor *t = tfr_in_tensor(im, 3);
+    float v = 0;
+    if (t && t->data && t->dtype == HONE_DTYPE_F32)
+        memcpy(&v, t->data, sizeof v);
+    hone_value *limit = v > 0 && v <= 1 ? tfr_const_f32(im, nextafterf(v, 0)) : tfr_in_raw(im, 3);
+    return tfr_reshape(im, limit, (int64_t[]){1}, 1);
+}
+
 /* Inputs: boxes [n, 4], scores [n], most, overlap, score, and sigma, which must be 0. Outputs of a
  * fixed length, and the number of those that count. */
 void tfr_build_nms(tfr_import *im) {
@@ -238,8 +252,7 @@ void tfr_build_nms(tfr_import *im) {
     hone_value *scores = tfr_in_raw(im, 1),
                *most = tfr_reshape(im, tfr_in_i64(im, 2), (int64_t[]){1}, 1);
     hone_value *in[5] = {unsqueeze(im, tfr_in_raw(im, 0), 0),
-                         tfr_reshape(im, scores, (int64_t[]){1, 1, -1}, 3), most,
-                         tfr_reshape(im, tfr_in_raw(im, 3), (int64_t[]){1}, 1),
+                         tfr_reshape(im, scores, (int64_t[]){1, 1, -1}, 3), most, overlap_limit(im),
                          tfr_reshape(im, tfr_in_raw(im, 4), (int64_t[]){1}, 1)};
     hone_value *found = tfr_make(im, "NonMaxSuppression", in, 5);
     hone_value *at = tfr_binary(im, "Gather", found, scalar_like(im, 2, HONE_DTYPE_I64));

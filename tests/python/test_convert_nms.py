@@ -113,6 +113,14 @@ def test_overlap_equal_to_the_threshold_is_kept(tmp_path: pathlib.Path) -> None:
     assert len(found) == 2
 
 
+def test_overlap_beyond_the_threshold_by_the_last_bit_is_dropped(tmp_path: pathlib.Path) -> None:
+    boxes = np.array([[[0, 0, 1, 1], [0, 0.5, 1, 1]]], np.float32)
+    given = {"boxes": boxes, "scores": np.array([[[0.9, 0.8]]], np.float32)}
+    below = float(np.nextafter(np.float32(0.5), np.float32(0)))
+    (found,) = check(selection((5, below, 0), 1, 1, 2), tmp_path, given)
+    assert len(found) == 1
+
+
 def test_boxes_of_the_selected(tmp_path: pathlib.Path) -> None:
     """What a detector does with the result: class and boxes of each."""
     limits = (4, 0.3, 0.2)
