@@ -284,6 +284,28 @@ static void check_convolutions(void) {
     check(&p);
 }
 
+/* Windows that dwdot has code for, rows of all lengths modulo its groups of pixels, heights with
+ * and without a partner for the last row, channels in whole blocks and in parts. */
+static void check_depthwise(void) {
+    static const int64_t channels[] = {17, 24, 32, 33, 64, 70, 150};
+    for (int i = 0; i < 210; ++i) {
+        int64_t kw = 3 + i % 3 * 2, c = channels[i % 7];
+        hone_conv p = conv(5 + i % 6, c, c, 1 + i % 8, 1 + (i % 2 && kw < 7), 0, c);
+        p.kw = kw;
+        p.iw = 1 + i % 23;
+        p.pt = i % p.kh;
+        p.pl = i % 5 ? kw / 2 : kw - 1;
+        p.oh = (p.ih + p.pt + i % 2 - p.kh) / p.sh + 1;
+        p.ow = (p.iw + p.pl + kw / 2 - kw) / p.sw + 1;
+        p.n = 1 + i % 2;
+        p.ldx += i % 4, p.ldy += i % 3, p.ldr += i % 5;
+        p.has_residual = i % 3 == 0;
+        p.act = i % 4 == 0 ? HONE_ACT_SILU : i % 4 == 1 ? HONE_ACT_RELU : HONE_ACT_NONE;
+        if (p.oh > 0 && p.ow > 0)
+            check(&p);
+    }
+}
+
 static double now_ms(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -363,5 +385,6 @@ int main(int argc, char **argv) {
     check_products();
     check_convolutions();
     check_planar();
+    check_depthwise();
     return CHECK_RESULT();
 }
