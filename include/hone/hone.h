@@ -143,7 +143,22 @@ HONE_API HONE_NODISCARD hone_status hone_model_open(const char *path, hone_model
 HONE_API HONE_NODISCARD hone_status hone_model_parse(const void *bytes, size_t n_bytes,
                                                      const char *dir, hone_model **out,
                                                      hone_error *err);
+/** The same for one signature of a TensorFlow Lite file, by its key; NULL: the first. A file may hold
+ * several graphs, each with inputs and outputs of its own. Their variables are not shared. */
+HONE_API HONE_NODISCARD hone_status hone_model_open_signature(const char *path,
+                                                              const char *signature,
+                                                              hone_model **out, hone_error *err);
+HONE_API HONE_NODISCARD hone_status hone_model_parse_signature(const void *bytes, size_t n_bytes,
+                                                               const char *dir,
+                                                               const char *signature,
+                                                               hone_model **out, hone_error *err);
 HONE_API void hone_model_destroy(hone_model *model);
+/** Signatures that the file has; ONNX models have none. */
+HONE_API int hone_model_signature_count(const hone_model *model);
+/** Key of signature i; NULL when i is out of range. */
+HONE_API const char *hone_model_signature(const hone_model *model, int i);
+/** The signature that the model was opened with; -1: there are none. */
+HONE_API int hone_model_signature_index(const hone_model *model);
 
 /** One input or output. Pointers live as long as the object they came from. */
 typedef struct hone_io_info {
@@ -209,6 +224,7 @@ typedef struct hone_build_options {
     void *remark_arg;
     /** BF16 needs a CPU with AVX512-BF16; elsewhere the engine is FP32, and a remark says so. */
     hone_precision precision;
+    const char *signature; /* of a .tflite file that hone_engine_open opens; NULL: the first */
 } hone_build_options;
 
 /** Fills in the defaults. */

@@ -96,6 +96,7 @@ class BuildOptions(ctypes.Structure):
         ("remark", REMARK),
         ("remark_arg", c_void_p),
         ("precision", c_int),
+        ("signature", c_char_p),
     ]
 
 
@@ -144,7 +145,10 @@ _P_OBJECT = POINTER(c_void_p)
 # name: (result, arguments)
 _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "hone_status_name": (c_char_p, [c_int]),
-    "hone_model_parse": (c_int, [c_void_p, c_size_t, c_char_p, _P_OBJECT, _P_ERROR]),
+    "hone_model_parse_signature": (
+        c_int,
+        [c_void_p, c_size_t, c_char_p, c_char_p, _P_OBJECT, _P_ERROR],
+    ),
     "hone_model_destroy": (None, [_OBJECT]),
     "hone_build_options_init": (None, [POINTER(BuildOptions)]),
     "hone_engine_build": (c_int, [_OBJECT, POINTER(BuildOptions), _P_OBJECT, _P_ERROR]),

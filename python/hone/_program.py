@@ -26,8 +26,8 @@ def find_program() -> str:
     raise HoneError(f"the program 'hone' is missing beside {library}; run make")
 
 
-def _report(verb: str, path: str | os.PathLike[str]) -> dict[str, Any]:
-    command = [find_program(), verb, "--json", os.fspath(path)]
+def _report(verb: str, path: str | os.PathLike[str], *options: str) -> dict[str, Any]:
+    command = [find_program(), verb, "--json", *options, os.fspath(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     try:
         report = json.loads(done.stdout)
@@ -37,9 +37,13 @@ def _report(verb: str, path: str | os.PathLike[str]) -> dict[str, Any]:
     return report
 
 
-def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Facts about a model file: inputs, outputs, operators, parameters, work and memory."""
-    return _report("inspect", path)
+def inspect(path: str | os.PathLike[str], *, signature: str | None = None) -> dict[str, Any]:
+    """Facts about a model file: inputs, outputs, operators, parameters, work and memory.
+
+    Args:
+        signature: which of a .tflite file's graphs, by the key of its signature; None: the first.
+    """
+    return _report("inspect", path, *([] if signature is None else [f"--signature={signature}"]))
 
 
 def check(path: str | os.PathLike[str]) -> list[dict[str, Any]]:

@@ -50,6 +50,7 @@ class SessionOptions:
     max_ram_bytes: int = 0  #: refuse to plan more activations than this; 0: no limit
     passes: str | None = None  #: comma-separated list of passes to run; None: all
     keep_defaults: bool = False  #: inputs with a default stay inputs
+    signature: str | None = None  #: key of the .tflite file's signature to take; None: the first
     #: sizes of dynamic inputs: the name, and a Dim for each of its dims
     shapes: Mapping[str, Sequence[Dim]] = dataclasses.field(default_factory=dict)
 
@@ -82,6 +83,7 @@ def _native_options(options: SessionOptions) -> BuildOptions:
     native.max_ram_bytes = options.max_ram_bytes
     native.is_exact = options.exact
     native.keeps_defaults = options.keep_defaults
+    native.signature = options.signature.encode() if options.signature is not None else None
     native.passes = options.passes.encode() if options.passes is not None else None
     if options.shapes:
         ranges = [_shape_range(name, dims) for name, dims in options.shapes.items()]
@@ -100,7 +102,8 @@ class _Engine:
         native = _native_options(options)
         if isinstance(source, bytes):
             pointer = ctypes.cast(ctypes.c_char_p(self._bytes), ctypes.c_void_p)
-            call("hone_model_parse", pointer, len(source), None, ctypes.byref(self._model))
+            model = ctypes.byref(self._model)
+            call("hone_model_parse_signature", pointer, len(source), None, native.signature, model)
             call("hone_engine_build", self._model, native, ctypes.byref(self.handle))
         else:
             call("hone_engine_open", os.fsencode(source), native, ctypes.byref(self.handle))
@@ -177,6 +180,7 @@ class InferenceSession:
         path_or_bytes: a model (.onnx) or engine file, or the bytes of a model.
         sess_options: how to build and run it.
         threads: short for ``SessionOptions(intra_op_num_threads=threads)``.
+        signature: short for ``SessionOptions(signature=signature)``: which of a .tflite file's graphs.
     """
 
     def __init__(
@@ -185,10 +189,13 @@ class InferenceSession:
         sess_options: SessionOptions | None = None,
         *,
         threads: int | None = None,
+        signature: str | None = None,
     ) -> None:
         options = sess_options or SessionOptions()
         if threads is not None:
             options = dataclasses.replace(options, intra_op_num_threads=threads)
+        if signature is not None:
+            options = dataclasses.replace(options, signature=signature)
         self._threads = options.intra_op_num_threads
         self._engine = _Engine(path_or_bytes, options)
         self._inputs = self._engine.describe("input")

@@ -26,7 +26,7 @@ typedef struct cli_args {
     int argc; /* as given, after the verb */
     char **argv;
     const char *output, *output_dir, *graph, *trace, *passes, *tune, *tune_cache, *isa, *precision,
-        *verify;
+        *verify, *signature;
     int level, level_a, level_b, threads, stop_at, seed, runs;
     double seconds, rtol, atol;
     size_t max_ram;

@@ -171,6 +171,7 @@ static const cli_option options[] = {
     CLI_OPTION_LEVEL,
     CLI_OPTION_INPUT,
     CLI_OPTION_SHAPE,
+    CLI_OPTION_SIGNATURE,
     CLI_OPTION_SEED,
     CLI_OPTION_BUILD,
     CLI_OPTION_JSON,

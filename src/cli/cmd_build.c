@@ -83,6 +83,7 @@ static int run(const cli_args *args) {
 static const cli_option options[] = {
     CLI_OPTION("-o", "FILE.hone", CLI_TEXT, output, "the engine file to write"),
     CLI_OPTION_SHAPE,
+    CLI_OPTION_SIGNATURE,
     CLI_OPTION_THREADS,
     CLI_OPTION_BUILD,
     CLI_OPTION("--explain", NULL, CLI_FLAG, explain,

@@ -157,7 +157,9 @@ void cli_print_values(const char *title, const hone_graph *g, hone_value *const 
         else
             cli_say(stdout, "  %s: %s%s\n", list[i]->name,
                     hone_type_describe(g, &list[i]->type, type, sizeof type),
-                    list[i]->next ? " (state)" : list[i]->initial ? " (has a default)" : "");
+                    list[i]->next      ? " (state)"
+                    : list[i]->initial ? " (has a default)"
+                                       : "");
     }
     if (n_left_out)
         printf("  and %d with defaults (--all lists them)\n", n_left_out);
@@ -201,6 +203,14 @@ static void print_origin(const cli_args *args, const hone_onnx_facts *o) {
     printf("\n");
 }
 
+static void print_signatures(const hone_model *m) {
+    for (int i = 0; i < m->n_signatures; ++i)
+        cli_say(stdout, "%s%s%s", i ? ", " : "signatures   ", m->signatures[i],
+                i == m->signature && m->n_signatures > 1 ? " (shown here)" : "");
+    if (m->n_signatures)
+        printf("\n");
+}
+
 static void print_text(const cli_args *args, const hone_model *m, const hone_graph *fixed,
                        const facts *f) {
     const hone_graph *g = m->graph;
@@ -211,6 +221,7 @@ static void print_text(const cli_args *args, const hone_model *m, const hone_gra
     } else {
         print_origin(args, o);
     }
+    print_signatures(m);
     printf("\n");
     cli_print_values("inputs", g, g->inputs, g->n_inputs, args->all);
     cli_print_values("outputs", g, g->outputs, g->n_outputs, true);
@@ -294,6 +305,11 @@ static void print_json(const cli_args *args, const hone_model *m, const facts *f
     for (int i = 0; i < o->n_metadata; ++i)
         cli_json_text(&j, o->metadata[i].key, o->metadata[i].value);
     cli_json_close(&j, '}');
+    cli_json_open(&j, "signatures", '[');
+    for (int i = 0; i < m->n_signatures; ++i)
+        cli_json_text(&j, NULL, m->signatures[i]);
+    cli_json_close(&j, ']');
+    cli_json_text(&j, "signature", hone_model_signature(m, m->signature));
     cli_json_values(&j, "inputs", m->graph, m->graph->inputs, m->graph->n_inputs);
     cli_json_values(&j, "outputs", m->graph, m->graph->outputs, m->graph->n_outputs);
     cli_json_int(&j, "nodes", f->n_nodes);
@@ -341,7 +357,7 @@ static int run(const cli_args *args) {
     const char *path = args->files.item[0];
     if (cli_is_engine(path))
         return cli_inspect_engine(args, path);
-    if (hone_model_open(path, &model, &err) != HONE_OK)
+    if (hone_model_open_signature(path, args->signature, &model, &err) != HONE_OK)
         return cli_fail(&err, path);
     hone_graph *fixed = hone_graph_clone(model->graph);
     hone_status status = fixed ? inspect(args, model, fixed, &err)
@@ -353,6 +369,7 @@ static int run(const cli_args *args) {
 
 static const cli_option options[] = {
     CLI_OPTION_SHAPE,
+    CLI_OPTION_SIGNATURE,
     CLI_OPTION("--graph", "FILE", CLI_TEXT, graph, "draw the graph: FILE.dot or FILE.svg"),
     CLI_OPTION("--all", NULL, CLI_FLAG, all,
                "list inputs that have defaults, and every node of an engine, too"),

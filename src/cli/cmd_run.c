@@ -114,6 +114,7 @@ static const cli_option options[] = {
     CLI_OPTION("--output-dir", "DIR", CLI_TEXT, output_dir,
                "write DIR/NAME.npy for each output, '/' in a name becoming '_'"),
     CLI_OPTION_SHAPE,
+    CLI_OPTION_SIGNATURE,
     CLI_OPTION_THREADS,
     CLI_OPTION_LEVEL,
     CLI_OPTION_SEED,

@@ -18,6 +18,9 @@
                "0: as in the file, 1: graph passes, 2: and kernels (default)")
 #define CLI_OPTION_SEED                                                                            \
     CLI_OPTION("--seed", "N", CLI_INT, seed, "seed of random inputs (default 0)")
+#define CLI_OPTION_SIGNATURE                                                                       \
+    CLI_OPTION("--signature", "KEY", CLI_TEXT, signature,                                          \
+               "the graph of a .tflite file to take, by its signature (default: the first)")
 #define CLI_OPTION_JSON CLI_OPTION("--json", NULL, CLI_FLAG, json, "print facts as JSON")
 #define CLI_OPTION_TOLERANCE                                                                       \
     CLI_OPTION("--rtol", "X", CLI_NUMBER, rtol, "relative tolerance (default 1e-3)"),              \

@@ -138,6 +138,7 @@ static hone_status request_init(request *r, const cli_args *args, int level, hon
     o->n_threads = args->threads;
     o->max_ram_bytes = args->max_ram;
     o->isa = args->isa;
+    o->signature = args->signature;
     o->is_exact = args->exact;
     o->passes = args->passes;
     o->stop_at = args->stop_at;
@@ -167,13 +168,14 @@ bool cli_is_engine(const char *path) {
     return is_engine;
 }
 
-hone_status cli_model_open(const char *path, hone_model **out, hone_error *err) {
+hone_status cli_model_open(const char *path, const char *signature, hone_model **out,
+                           hone_error *err) {
     *out = NULL;
     if (cli_is_engine(path))
         return hone_fail(err, HONE_E_VERSION,
                          "%s is an engine, not a model: give the model that it was built from",
                          path);
-    return hone_model_open(path, out, err);
+    return hone_model_open_signature(path, signature, out, err);
 }
 
 static hone_status build(cli_subject *s, const cli_args *args, const hone_model *model, int level,

@@ -68,12 +68,12 @@ static void check_operator(const hone_node *n, hone_findings *f) {
     const char *cure =
         "write the node with operators of docs/operators.md, or export with another opset";
     if (other)
-        hone_findings_add(f, HONE_ERROR, "unsupported-operator", hone_node_label(n), n->op_name, cure,
-                          "operator %s of domain %s is not supported; domain %s has one",
+        hone_findings_add(f, HONE_ERROR, "unsupported-operator", hone_node_label(n), n->op_name,
+                          cure, "operator %s of domain %s is not supported; domain %s has one",
                           n->op_name, domain, other->domain[0] ? other->domain : "ai.onnx");
     else
-        hone_findings_add(f, HONE_ERROR, "unsupported-operator", hone_node_label(n), n->op_name, cure,
-                          "operator %s of domain %s is not supported", n->op_name, domain);
+        hone_findings_add(f, HONE_ERROR, "unsupported-operator", hone_node_label(n), n->op_name,
+                          cure, "operator %s of domain %s is not supported", n->op_name, domain);
 }
 
 static void list_types(uint32_t set, char *buf, size_t size) {
@@ -274,10 +274,12 @@ static hone_status check_read(hone_graph *g, hone_findings *f, hone_error *err) 
 }
 
 /* The reader names everything that is not supported in one message. */
-static hone_status check_tflite(const hone_file_map *map, hone_findings *f, hone_error *err) {
+static hone_status check_signature(const hone_file_map *map, const char *key, hone_findings *f,
+                                   hone_error *err) {
     hone_model *model = NULL;
     hone_error failure = {.offset = -1};
-    hone_status status = hone_model_parse(map->data, map->n_bytes, NULL, &model, &failure);
+    hone_status status =
+        hone_model_parse_signature(map->data, map->n_bytes, NULL, key, &model, &failure);
     if (status == HONE_E_NOMEM) {
         *err = failure;
         return status;
@@ -290,6 +292,18 @@ static hone_status check_tflite(const hone_file_map *map, hone_findings *f, hone
                                "%s", failure.message);
     hone_model_destroy(model);
     return ok ? HONE_OK : hone_fail(err, HONE_E_NOMEM, "no memory for the check");
+}
+
+/* A file may hold several graphs; a damaged one is described once. */
+static hone_status check_tflite(const hone_file_map *map, hone_findings *f, hone_error *err) {
+    const char *const *keys;
+    int n_keys = 0;
+    HONE_TRY(check_signature(map, NULL, f, err));
+    if (hone_tflite_signatures(map->data, map->n_bytes, &f->arena, &keys, &n_keys, NULL) != HONE_OK)
+        return HONE_OK;
+    for (int i = 1; i < n_keys && f->n == 0; ++i)
+        HONE_TRY(check_signature(map, keys[i], f, err));
+    return HONE_OK;
 }
 
 static hone_status check_bytes(const hone_file_map *map, const char *dir, hone_findings *f,
@@ -343,8 +357,7 @@ hone_status hone_check_file(const char *path, hone_findings *out, hone_error *er
     if (!dir)
         return hone_fail(err, HONE_E_NOMEM, "no memory for the check");
     HONE_TRY(hone_file_map_open(path, &map, err));
-    hone_status status = hone_engine_is_file(map.data, map.n_bytes)
-                             ? check_engine(&map, out, err)
+    hone_status status = hone_engine_is_file(map.data, map.n_bytes) ? check_engine(&map, out, err)
                          : hone_tflite_is_model(map.data, map.n_bytes)
                              ? check_tflite(&map, out, err)
                              : check_bytes(&map, dir, out, err);

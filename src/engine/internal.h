@@ -13,6 +13,8 @@ struct hone_model {
     hone_file_map map; /* of the file; data NULL when parsed from memory */
     hone_onnx_facts facts;
     bool is_tflite; /* a TensorFlow Lite model: of the facts, only producer_name */
+    const char *const *signatures; /* keys; in the graph's arena */
+    int n_signatures, signature;   /* the one that the graph is of; -1: there are none */
 };
 
 struct hone_engine {

@@ -451,9 +451,14 @@ hone_status hone_engine_open(const char *path, const hone_build_options *options
     HONE_TRY(hone_file_map_open(path, &map, err));
     bool is_engine = hone_engine_is_file(map.data, map.n_bytes);
     hone_file_map_close(&map);
+    const char *signature = options ? options->signature : NULL;
+    if (is_engine && signature)
+        return hone_fail(
+            err, HONE_E_ARGUMENT,
+            "an engine is built of one signature: build it again with signature %.100s", signature);
     if (is_engine)
         return hone_engine_load(path, out, err);
-    HONE_TRY(hone_model_open(path, &model, err));
+    HONE_TRY(hone_model_open_signature(path, signature, &model, err));
     hone_status status = hone_engine_build(model, options, out, err);
     if (status != HONE_OK)
         hone_model_destroy(model);

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "tflite/import.h"
 #include "tflite/sparse.h"
 
 bool tfr_is_file(const uint8_t *bytes, size_t n) {
@@ -31,17 +32,17 @@ int tfr_called(tfr_flat *flat, const tfr_op *op, int *called) {
 }
 
 static const hone_dtype dtypes[] = {
-    [TFL_F32] = HONE_DTYPE_F32,   [TFL_F16] = HONE_DTYPE_F16,
-    [TFL_I32] = HONE_DTYPE_I32,   [TFL_U8] = HONE_DTYPE_U8,
-    [TFL_I64] = HONE_DTYPE_I64,   [TFL_STRING] = HONE_DTYPE_STRING,
-    [TFL_BOOL] = HONE_DTYPE_BOOL, [TFL_I16] = HONE_DTYPE_I16,
-    [TFL_C64] = HONE_DTYPE_C64,   [TFL_I8] = HONE_DTYPE_I8,
-    [TFL_F64] = HONE_DTYPE_F64,   [TFL_C128] = HONE_DTYPE_C128,
-    [TFL_U64] = HONE_DTYPE_U64,   [TFL_RESOURCE] = HONE_DTYPE_NONE,
-    [TFL_VARIANT] = HONE_DTYPE_NONE, [TFL_U32] = HONE_DTYPE_U32,
-    [TFL_U16] = HONE_DTYPE_U16,   [TFL_I4] = HONE_DTYPE_I4,
-    [TFL_BF16] = HONE_DTYPE_BF16, [TFL_I2] = HONE_DTYPE_I2,
-    [TFL_U4] = HONE_DTYPE_U4,     [TFL_F8E4M3FN] = HONE_DTYPE_F8E4M3FN,
+    [TFL_F32] = HONE_DTYPE_F32,       [TFL_F16] = HONE_DTYPE_F16,
+    [TFL_I32] = HONE_DTYPE_I32,       [TFL_U8] = HONE_DTYPE_U8,
+    [TFL_I64] = HONE_DTYPE_I64,       [TFL_STRING] = HONE_DTYPE_STRING,
+    [TFL_BOOL] = HONE_DTYPE_BOOL,     [TFL_I16] = HONE_DTYPE_I16,
+    [TFL_C64] = HONE_DTYPE_C64,       [TFL_I8] = HONE_DTYPE_I8,
+    [TFL_F64] = HONE_DTYPE_F64,       [TFL_C128] = HONE_DTYPE_C128,
+    [TFL_U64] = HONE_DTYPE_U64,       [TFL_RESOURCE] = HONE_DTYPE_NONE,
+    [TFL_VARIANT] = HONE_DTYPE_NONE,  [TFL_U32] = HONE_DTYPE_U32,
+    [TFL_U16] = HONE_DTYPE_U16,       [TFL_I4] = HONE_DTYPE_I4,
+    [TFL_BF16] = HONE_DTYPE_BF16,     [TFL_I2] = HONE_DTYPE_I2,
+    [TFL_U4] = HONE_DTYPE_U4,         [TFL_F8E4M3FN] = HONE_DTYPE_F8E4M3FN,
     [TFL_F8E5M2] = HONE_DTYPE_F8E5M2,
 };
 
@@ -74,7 +75,8 @@ static const int *indices(tfr_file *f, tfr_table t, int id, int low, int n_tenso
     return list;
 }
 
-/* ---- tensors ---------------------------------------------------------------------------------- */
+/* ---- tensors ----------------------------------------------------------------------------------
+ */
 
 static hone_status read_blockwise(tfr_file *f, tfr_table t, int n_tensors, tfr_quant *q) {
     enum { SCALES, ZEROS, BLOCK };
@@ -140,7 +142,8 @@ static hone_status read_shape(tfr_file *f, tfr_table t, tfr_tensor *x) {
     return HONE_OK;
 }
 
-/* Contents: of the tensor's own buffer, in place or, in large files, at an offset from the start. */
+/* Contents: of the tensor's own buffer, in place or, in large files, at an offset from the start.
+ */
 static hone_status find_data(tfr_file *f, tfr_vector buffers, tfr_table t, tfr_tensor *x) {
     int64_t number = tfr_u32(&f->flat, t, TENSOR_BUFFER, 0);
     if (number == 0)
@@ -195,7 +198,8 @@ static hone_status read_tensor(tfr_file *f, tfr_vector buffers, tfr_table t, int
     return read_quant(f, t, n_tensors, &x->quant);
 }
 
-/* ---- operators, subgraphs, signatures --------------------------------------------------------- */
+/* ---- operators, subgraphs, signatures ---------------------------------------------------------
+ */
 
 static hone_status read_op(tfr_file *f, tfr_vector codes, tfr_table t, int n_tensors, tfr_op *op) {
     int64_t number = tfr_u32(&f->flat, t, OPERATOR_CODE, 0);
@@ -231,8 +235,8 @@ static hone_status read_graph(tfr_file *f, tfr_table model, tfr_table t, tfr_gra
     g->n_tensors = (int)tensors.n;
     g->n_ops = (int)ops.n;
     for (int i = 0; i < g->n_tensors; ++i)
-        HONE_TRY(read_tensor(f, buffers, tfr_at(&f->flat, tensors, (size_t)i), g->n_tensors,
-                             &list[i]));
+        HONE_TRY(
+            read_tensor(f, buffers, tfr_at(&f->flat, tensors, (size_t)i), g->n_tensors, &list[i]));
     for (int i = 0; i < g->n_ops; ++i)
         HONE_TRY(read_op(f, codes, tfr_at(&f->flat, ops, (size_t)i), g->n_tensors, &op[i]));
     g->inputs = indices(f, t, GRAPH_INPUTS, 0, g->n_tensors, &g->n_inputs);
@@ -279,6 +283,20 @@ static hone_status read_signatures(tfr_file *f, tfr_table model) {
     f->signatures = list;
     f->n_signatures = (int)v.n;
     return f->flat.status;
+}
+
+hone_status hone_tflite_signatures(const uint8_t *bytes, size_t n, hone_arena *arena,
+                                   const char *const **keys, int *n_keys, hone_error *err) {
+    tfr_file file = {.flat = {bytes, n, HONE_OK, err}, .arena = arena};
+    tfr_vector v = tfr_list(&file.flat, tfr_root(&file.flat), MODEL_SIGNATURES, 4);
+    const char **list = HONE_NEW_ARRAY(arena, const char *, v.n + 1);
+    if (!list)
+        return no_memory(&file);
+    for (size_t i = 0; i < v.n && file.flat.status == HONE_OK; ++i)
+        list[i] = text(&file, tfr_at(&file.flat, v, i), SIGNATURE_KEY);
+    *keys = list;
+    *n_keys = (int)v.n;
+    return file.flat.status;
 }
 
 hone_status tfr_file_read(tfr_file *file, hone_arena *arena, const uint8_t *bytes, size_t n,

@@ -187,11 +187,20 @@ bool tfr_is_named(const tfr_import *im, const char *name) {
     return false;
 }
 
+/* The tensor gets a name and, where another one has it, that one this tensor's. */
+static void rename_tensor(tfr_import *im, int tensor, const char *name) {
+    for (int i = 0; i < im->sub->n_tensors; ++i) {
+        if (strcmp(im->names[i], name) == 0)
+            im->names[i] = im->names[tensor];
+    }
+    im->names[tensor] = name;
+}
+
 /* Inputs and outputs are called as the signature calls them. */
 static void use_signature(tfr_import *im, const tfr_name *list, int n) {
     for (int i = 0; i < n && i < 1000; ++i) {
-        if (list[i].name[0] && !strchr(list[i].name, '#') && !tfr_is_named(im, list[i].name))
-            im->names[list[i].tensor] = list[i].name;
+        if (list[i].name[0] && !strchr(list[i].name, '#'))
+            rename_tensor(im, list[i].tensor, list[i].name);
     }
 }
 
@@ -274,7 +283,24 @@ static hone_status import_root(tfr_import *im, const tfr_signature *s) {
     return im->status;
 }
 
-static hone_status import_file(const uint8_t *bytes, size_t n, hone_graph *g,
+/* *s is NULL when no key is given and there are no signatures. */
+static hone_status find_signature(const tfr_file *file, const char *key, const tfr_signature **s,
+                                  hone_error *err) {
+    char keys[300] = "";
+    *s = file->n_signatures ? &file->signatures[0] : NULL;
+    if (!key)
+        return HONE_OK;
+    for (int i = 0; i < file->n_signatures; ++i) {
+        *s = &file->signatures[i];
+        if (strcmp((*s)->key, key) == 0)
+            return HONE_OK;
+        list_name(keys, sizeof keys, (*s)->key);
+    }
+    return hone_fail(err, HONE_E_ARGUMENT, "there is no signature %.100s; the model has %s", key,
+                     keys[0] ? keys : "none");
+}
+
+static hone_status import_file(const uint8_t *bytes, size_t n, const char *key, hone_graph *g,
                                const char **description, hone_error *err) {
     tfr_file *file = HONE_NEW(g->arena, tfr_file);
     if (!file)
@@ -282,7 +308,8 @@ static hone_status import_file(const uint8_t *bytes, size_t n, hone_graph *g,
     HONE_TRY(tfr_file_read(file, g->arena, bytes, n, err));
     if (description)
         *description = file->description;
-    const tfr_signature *s = file->n_signatures ? &file->signatures[0] : NULL;
+    const tfr_signature *s;
+    HONE_TRY(find_signature(file, key, &s, err));
     int root = s ? s->graph : 0;
     HONE_TRY(check_operators(file, root, err));
     tfr_shared shared = {.n_vars = 0};
@@ -299,7 +326,7 @@ static hone_status import_file(const uint8_t *bytes, size_t n, hone_graph *g,
     return HONE_OK;
 }
 
-hone_status hone_tflite_import(const uint8_t *bytes, size_t n, hone_graph **out,
+hone_status hone_tflite_import(const uint8_t *bytes, size_t n, const char *key, hone_graph **out,
                                const char **description, hone_error *err) {
     hone_error ignored;
     *out = NULL;
@@ -312,7 +339,7 @@ hone_status hone_tflite_import(const uint8_t *bytes, size_t n, hone_graph **out,
         !hone_add_size(limit, LIMIT_FIXED_BYTES, &limit))
         limit = 0;
     g->arena->limit_bytes = limit;
-    hone_status status = import_file(bytes, n, g, description, err);
+    hone_status status = import_file(bytes, n, key, g, description, err);
     g->arena->limit_bytes = 0;
     if (status != HONE_OK) {
         hone_graph_destroy(g);

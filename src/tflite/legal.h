@@ -36,7 +36,8 @@ typedef struct tfl_form {
 } tfl_form;
 
 typedef struct tfl_legal {
-    tfl_model model;
+    tfl_model model; /* of this graph */
+    tfl_model *file; /* the root graph's, which lists those that operators call */
     hone_graph *graph;
     bool is_fp16;             /* store large constants in half precision */
     tfl_form **forms;         /* by value id; the first is what the producer made */

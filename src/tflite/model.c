@@ -2,6 +2,10 @@
 
 #include <string.h>
 
+const tfl_model *tfl_model_subgraph(const tfl_model *m, int i) {
+    return i == 0 ? m : m->called[i - 1];
+}
+
 int tfl_model_tensor(tfl_model *m, const char *name, tfl_type type, int rank, const int32_t *dims) {
     tfl_tensor t = {.name = name, .type = type, .rank = rank, .producer = -1};
     for (int i = 0; i < rank; ++i)

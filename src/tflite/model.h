@@ -53,7 +53,9 @@ typedef struct tfl_operator {
     int n_options;
 } tfl_operator;
 
-typedef struct tfl_model {
+/* A graph; the file's first one, which callers see, knows the others. */
+typedef struct tfl_model tfl_model;
+struct tfl_model {
     hone_arena *arena;
     tfl_tensor *tensors;
     int n_tensors, cap_tensors;
@@ -63,7 +65,9 @@ typedef struct tfl_model {
     const char **input_names, **output_names; /* of the signature */
     int n_inputs, n_outputs;
     const char *name;
-} tfl_model;
+    const tfl_model **called; /* by operators, as subgraphs 1, 2, ... */
+    int n_called, cap_called;
+};
 
 /** Index of a new tensor; the name is borrowed. */
 int tfl_model_tensor(tfl_model *m, const char *name, tfl_type type, int rank, const int32_t *dims);
@@ -80,6 +84,9 @@ tfl_option *tfl_option_find(tfl_operator *op, int id);
 
 /** Bytes of an element; 0 for types that the writer does not write. */
 size_t tfl_type_bytes(tfl_type t);
+
+/** Subgraph i of the file: 0 is `m` itself. */
+const tfl_model *tfl_model_subgraph(const tfl_model *m, int i);
 
 /** Put the file together: `put` is called with its bytes in order. */
 HONE_NODISCARD hone_status tfl_model_write(const tfl_model *m,

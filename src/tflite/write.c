@@ -21,9 +21,9 @@ typedef struct writer {
     tfl_flat flat;
     blob *blobs;
     int n_blobs;
-    int *code_of; /* by operator: index of its operator code */
-    int *first;   /* by operator code: the first operator with it */
+    const tfl_operator **first; /* by operator code: the first operator with it */
     int n_codes;
+    int n_buffers;               /* that tensors have been given so far */
     char runtime[RUNTIME_BYTES]; /* the lowest version that has every operator */
 } writer;
 
@@ -40,17 +40,21 @@ static void add_blob(writer *w, size_t link, const void *data, size_t bytes) {
 /* ---- operator codes ---------------------------------------------------------------------------
  */
 
+static int code_of(const writer *w, const tfl_operator *op) {
+    int k = 0;
+    while (k < w->n_codes && (w->first[k]->code != op->code || w->first[k]->version != op->version))
+        ++k;
+    return k;
+}
+
 static void find_codes(writer *w) {
-    const tfl_model *m = w->m;
-    for (int i = 0; i < m->n_operators; ++i) {
-        const tfl_operator *op = &m->operators[i];
-        int k = 0;
-        while (k < w->n_codes && (m->operators[w->first[k]].code != op->code ||
-                                  m->operators[w->first[k]].version != op->version))
-            ++k;
-        if (k == w->n_codes)
-            w->first[w->n_codes++] = i;
-        w->code_of[i] = k;
+    for (int g = 0; g <= w->m->n_called; ++g) {
+        const tfl_model *m = tfl_model_subgraph(w->m, g);
+        for (int i = 0; i < m->n_operators; ++i) {
+            int k = code_of(w, &m->operators[i]);
+            if (k == w->n_codes)
+                w->first[w->n_codes++] = &m->operators[i];
+        }
     }
 }
 
@@ -58,7 +62,7 @@ static void put_codes(writer *w, size_t at) {
     tfl_flat *f = &w->flat;
     size_t list = tfl_flat_offsets(f, at, w->n_codes);
     for (int i = 0; i < w->n_codes; ++i) {
-        const tfl_operator *op = &w->m->operators[w->first[i]];
+        const tfl_operator *op = w->first[i];
         int low = op->code < TFL_LAST_I8_CODE ? op->code : TFL_LAST_I8_CODE;
         tfl_flat_field fields[] = {NUMBER(CODE_DEPRECATED, 1, low),
                                    NUMBER(CODE_VERSION, 4, op->version),
@@ -118,12 +122,11 @@ static size_t put_tensor(writer *w, const tfl_tensor *t, int buffer) {
 }
 
 /* Buffer 0 is the empty one that tensors without contents share; constants have one each. */
-static void put_tensors(writer *w, size_t at) {
-    size_t list = tfl_flat_offsets(&w->flat, at, w->m->n_tensors);
-    int buffer = 0;
-    for (int i = 0; i < w->m->n_tensors; ++i) {
-        const tfl_tensor *t = &w->m->tensors[i];
-        size_t table = put_tensor(w, t, t->data ? ++buffer : 0);
+static void put_tensors(writer *w, const tfl_model *m, size_t at) {
+    size_t list = tfl_flat_offsets(&w->flat, at, m->n_tensors);
+    for (int i = 0; i < m->n_tensors; ++i) {
+        const tfl_tensor *t = &m->tensors[i];
+        size_t table = put_tensor(w, t, t->data ? ++w->n_buffers : 0);
         tfl_flat_point(&w->flat, list + 4 * (size_t)i, table);
     }
 }
@@ -135,19 +138,18 @@ static void put_buffer(writer *w, size_t at, const void *data, size_t bytes) {
         add_blob(w, fields[0].at, data, bytes);
 }
 
+/* In the order in which put_tensors counted; the last one is the metadata's. */
 static void put_buffers(writer *w, size_t at) {
-    int n = 2; /* the empty one and the metadata */
-    for (int i = 0; i < w->m->n_tensors; ++i)
-        n += w->m->tensors[i].data != NULL;
-    size_t list = tfl_flat_offsets(&w->flat, at, n);
+    size_t list = tfl_flat_offsets(&w->flat, at, w->n_buffers + 2);
     put_buffer(w, list, NULL, 0);
-    int buffer = 1;
-    for (int i = 0; i < w->m->n_tensors; ++i) {
-        const tfl_tensor *t = &w->m->tensors[i];
-        if (t->data)
-            put_buffer(w, list + 4 * (size_t)buffer++, t->data, t->bytes);
+    for (int g = 0; g <= w->m->n_called; ++g) {
+        const tfl_model *m = tfl_model_subgraph(w->m, g);
+        for (int i = 0; i < m->n_tensors; ++i) {
+            if (m->tensors[i].data)
+                put_buffer(w, list += 4, m->tensors[i].data, m->tensors[i].bytes);
+        }
     }
-    put_buffer(w, list + 4 * (size_t)buffer, w->runtime, RUNTIME_BYTES);
+    put_buffer(w, list + 4, w->runtime, RUNTIME_BYTES);
 }
 
 /* ---- operators --------------------------------------------------------------------------------
@@ -182,9 +184,9 @@ static void put_options(writer *w, size_t at, const tfl_operator *op) {
     }
 }
 
-static size_t put_operator(writer *w, const tfl_operator *op, int code) {
+static size_t put_operator(writer *w, const tfl_operator *op) {
     int type = options_type(op->code);
-    tfl_flat_field fields[] = {NUMBER(OPERATOR_CODE, 4, code), OFFSET(OPERATOR_INPUTS),
+    tfl_flat_field fields[] = {NUMBER(OPERATOR_CODE, 4, code_of(w, op)), OFFSET(OPERATOR_INPUTS),
                                OFFSET(OPERATOR_OUTPUTS), NUMBER(OPERATOR_OPTIONS_TYPE, 1, type),
                                OFFSET(OPERATOR_OPTIONS)};
     size_t table = tfl_flat_table(&w->flat, fields, type ? 5 : 3);
@@ -195,10 +197,10 @@ static size_t put_operator(writer *w, const tfl_operator *op, int code) {
     return table;
 }
 
-static void put_operators(writer *w, size_t at) {
-    size_t list = tfl_flat_offsets(&w->flat, at, w->m->n_operators);
-    for (int i = 0; i < w->m->n_operators; ++i) {
-        size_t table = put_operator(w, &w->m->operators[i], w->code_of[i]);
+static void put_operators(writer *w, const tfl_model *m, size_t at) {
+    size_t list = tfl_flat_offsets(&w->flat, at, m->n_operators);
+    for (int i = 0; i < m->n_operators; ++i) {
+        size_t table = put_operator(w, &m->operators[i]);
         tfl_flat_point(&w->flat, list + 4 * (size_t)i, table);
     }
 }
@@ -206,17 +208,21 @@ static void put_operators(writer *w, size_t at) {
 /* ---- the rest ---------------------------------------------------------------------------------
  */
 
-static void put_graph(writer *w, size_t at) {
-    const tfl_model *m = w->m;
+static void put_graph(writer *w, const tfl_model *m, size_t at) {
     tfl_flat_field fields[] = {OFFSET(GRAPH_TENSORS), OFFSET(GRAPH_INPUTS), OFFSET(GRAPH_OUTPUTS),
                                OFFSET(GRAPH_OPERATORS), OFFSET(GRAPH_NAME)};
-    size_t list = tfl_flat_offsets(&w->flat, at, 1);
-    tfl_flat_point(&w->flat, list, tfl_flat_table(&w->flat, fields, COUNT(fields)));
-    put_tensors(w, fields[0].at);
+    tfl_flat_point(&w->flat, at, tfl_flat_table(&w->flat, fields, COUNT(fields)));
+    put_tensors(w, m, fields[0].at);
     tfl_flat_i32s(&w->flat, fields[1].at, m->inputs, m->n_inputs);
     tfl_flat_i32s(&w->flat, fields[2].at, m->outputs, m->n_outputs);
-    put_operators(w, fields[3].at);
+    put_operators(w, m, fields[3].at);
     tfl_flat_string(&w->flat, fields[4].at, m->name);
+}
+
+static void put_graphs(writer *w, size_t at) {
+    size_t list = tfl_flat_offsets(&w->flat, at, w->m->n_called + 1);
+    for (int g = 0; g <= w->m->n_called; ++g)
+        put_graph(w, tfl_model_subgraph(w->m, g), list + 4 * (size_t)g);
 }
 
 static void put_maps(writer *w, size_t at, const char *const *names, const int *tensors, int n) {
@@ -260,14 +266,11 @@ static void put_tables(writer *w) {
                                OFFSET(MODEL_METADATA),
                                OFFSET(MODEL_SIGNATURES)};
     tfl_flat_point(f, 0, tfl_flat_table(f, fields, COUNT(fields)));
-    int n_constants = 0;
-    for (int i = 0; i < w->m->n_tensors; ++i)
-        n_constants += w->m->tensors[i].data != NULL;
     put_codes(w, fields[1].at);
-    put_graph(w, fields[2].at);
+    put_graphs(w, fields[2].at);
     tfl_flat_string(f, fields[3].at, "written by hone");
     put_buffers(w, fields[4].at);
-    put_metadata(w, fields[5].at, n_constants + 1);
+    put_metadata(w, fields[5].at, w->n_buffers + 1);
     put_signature(w, fields[6].at);
 }
 
@@ -322,13 +325,16 @@ static hone_status finish(writer *w, size_t *count_at, put_fn put, void *arg, ho
 
 hone_status tfl_model_write(const tfl_model *m, put_fn put, void *arg, hone_error *err) {
     writer w = {.m = m, .runtime = "1.5.0"};
-    size_t n_blobs = (size_t)m->n_tensors + 1, n_ops = (size_t)m->n_operators + 1;
+    size_t n_blobs = 1, n_ops = 1;
+    for (int g = 0; g <= m->n_called; ++g) {
+        n_blobs += (size_t)tfl_model_subgraph(m, g)->n_tensors;
+        n_ops += (size_t)tfl_model_subgraph(m, g)->n_operators;
+    }
     w.blobs = calloc(n_blobs, sizeof *w.blobs);
-    w.code_of = calloc(n_ops, sizeof *w.code_of);
     w.first = calloc(n_ops, sizeof *w.first);
     size_t *count_at = calloc(n_blobs, sizeof *count_at);
     hone_status status;
-    if (w.blobs && w.code_of && w.first && count_at) {
+    if (w.blobs && w.first && count_at) {
         find_codes(&w);
         put_tables(&w);
         status = finish(&w, count_at, put, arg, err);
@@ -336,7 +342,6 @@ hone_status tfl_model_write(const tfl_model *m, put_fn put, void *arg, hone_erro
         status = hone_fail(err, HONE_E_NOMEM, "no memory to write the model");
     }
     free(w.blobs);
-    free(w.code_of);
     free(w.first);
     free(count_at);
     free(w.flat.data);

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import pathlib
 import sys
+import tempfile
 
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
@@ -70,6 +71,18 @@ class Turns(tf.Module):
         return tf.while_loop(lambda i, y: i < 3, body, [0, x])[1]
 
 
+class Coder(tf.Module):
+    """Two signatures, each with a graph of its own."""
+
+    @tf.function(input_signature=[tf.TensorSpec([2, 4], name="image")])
+    def encode(self, image):
+        return {"code": tf.reduce_sum(image, 0) * 2.0}
+
+    @tf.function(input_signature=[tf.TensorSpec([4], name="code"), tf.TensorSpec([], name="gain")])
+    def decode(self, code, gain):
+        return {"image": tf.stack([code, -code]) * gain, "most": tf.reduce_max(code)}
+
+
 def branch(x):
     return tf.cond(tf.reduce_sum(x) > 0, lambda: x * 2 + 1, lambda: tf.nn.relu(x) - 3)
 
@@ -100,6 +113,14 @@ def write(folder: pathlib.Path, name: str, what, shape: list[int]) -> None:
     (folder / f"{name}.tflite").write_bytes(converter.convert())
 
 
+def write_signatures(folder: pathlib.Path) -> None:
+    coder = Coder()
+    with tempfile.TemporaryDirectory() as saved:
+        tf.saved_model.save(coder, saved, signatures={"encode": coder.encode, "decode": coder.decode})
+        converter = tf.lite.TFLiteConverter.from_saved_model(saved, signature_keys=["encode", "decode"])
+        (folder / "signatures.tflite").write_bytes(converter.convert())
+
+
 def main() -> None:
     folder = pathlib.Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
@@ -114,6 +135,7 @@ def main() -> None:
         ("turns", Turns(), [3]),
     ):
         write(folder, name, what, shape)
+    write_signatures(folder)
 
 
 if __name__ == "__main__":
