@@ -1,4 +1,4 @@
-"""If and Loop to TensorFlow Lite: LiteRT and hone give ONNX Runtime's results on the file that was written."""
+"""If and Loop to TensorFlow Lite: LiteRT and hone give ONNX Runtime's results on what was written."""
 
 from __future__ import annotations
 
