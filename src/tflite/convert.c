@@ -3,6 +3,7 @@
 
 #include "passes/pass.h"
 #include "tflite/convert_graph.h"
+#include "tflite/expand_attention.h"
 #include "tflite/qoperator.h"
 #include "tflite/signed.h"
 
@@ -84,6 +85,7 @@ hone_status hone_tflite_convert(hone_graph *g, const hone_tflite_options *option
                                 hone_error *err) {
     hone_arena arena;
     HONE_TRY(hone_tflite_expand_qoperators(g, err));
+    HONE_TRY(hone_tflite_expand_attention(g, err));
     HONE_TRY(hone_tflite_make_signed(g, err));
     HONE_TRY(hone_passes_run(g, &(hone_pass_options){.only = PASSES, .stop_at = -1}, err));
     if (hone_graph_index(g) != HONE_OK)
