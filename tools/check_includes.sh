@@ -7,13 +7,13 @@ declare -A allowed=(
     [ir]="hone base ir"
     [ops]="hone base ir ops"
     [onnx]="hone base ir ops onnx"
-    [tflite]="hone base ir ops passes tflite"
     [passes]="hone base ir ops passes"
-    [tflite]="hone base ir ops passes tflite"
+    [quant]="hone base ir ops passes quant"
+    [tflite]="hone base ir ops passes quant tflite"
     [kernels]="hone base kernels"
     [backend]="hone base ir ops kernels backend"
-    [engine]="hone base ir ops onnx tflite passes kernels backend engine"
-    [cli]="hone base ir ops onnx tflite passes kernels backend engine cli"
+    [engine]="hone base ir ops onnx tflite passes quant kernels backend engine"
+    [cli]="hone base ir ops onnx tflite passes quant kernels backend engine cli"
 )
 failed=0
 for folder in "${!allowed[@]}"; do

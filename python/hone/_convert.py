@@ -8,6 +8,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import zipfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,9 @@ from ._native import HoneError
 from ._program import find_program
 
 MISSING = "--verify litert needs ai-edge-litert, which {} lacks; next: pip install ai-edge-litert"
+
+
+Samples = str | os.PathLike[str] | Mapping[str, np.ndarray]
 
 
 class ConvertError(HoneError):
@@ -37,6 +41,9 @@ def convert(
     *,
     shapes: Mapping[str, Sequence[int]] | None = None,
     fp16: bool = False,
+    int8: bool = False,
+    calibrate: Samples | Sequence[Samples] | None = None,
+    int8_io: bool = False,
     nhwc_io: bool = False,
     verify: str | None = "hone",
     rtol: float | None = None,
@@ -47,6 +54,11 @@ def convert(
     Args:
         shapes: dims of inputs to fix.
         fp16: store large weights in half precision.
+        int8: compute on 8-bit integers; needs `calibrate`.
+        calibrate: samples of the inputs that set the integers' ranges: a mapping of input names to arrays, a
+            .npz or .npy file, a folder of such files, "random" (for timing only), or a list of these. Arrays
+            whose first dim is a multiple of the model's are that many samples.
+        int8_io: with int8, inputs and outputs are integers, too.
         nhwc_io: images in and out channels-last.
         verify: who runs the result beside the original: "hone", "litert" (hone, and then LiteRT's
             interpreter), or None.
@@ -54,7 +66,8 @@ def convert(
             defaults for what is None.
 
     Returns:
-        file_bytes, convert_ms, and what the check found: outputs_max_abs, litert_max_abs.
+        file_bytes, convert_ms, and what the check found: outputs_max_abs, litert_max_abs; with int8, under
+        that key, how far the outputs are from those of the float model on the samples.
 
     Raises:
         ConvertError: what hinders the conversion, or the tensor that differs; no file is left then.
@@ -63,10 +76,32 @@ def convert(
         raise ValueError(f"verify={verify!r}: it is 'hone', 'litert' or None")
     arguments = [f"--shape={name}={'x'.join(map(str, dims))}" for name, dims in (shapes or {}).items()]
     arguments += ["--fp16"] * fp16 + ["--nhwc-io"] * nhwc_io + ["--no-verify"] * (verify is None)
+    arguments += ["--int8"] * int8 + ["--int8-io"] * int8_io
     arguments += [f"--{k}={v!r}" for k, v in (("rtol", rtol), ("atol", atol)) if v is not None]
-    if verify != "litert":
-        return _program(model, output, arguments)
-    return _checked(model, pathlib.Path(output), arguments, nhwc_io)
+    with tempfile.TemporaryDirectory(prefix="hone-samples-") as folder:
+        arguments += [f"--calibrate={path}" for path in _sample_files(calibrate, pathlib.Path(folder))]
+        if verify != "litert":
+            return _program(model, output, arguments)
+        return _checked(model, pathlib.Path(output), arguments, nhwc_io)
+
+
+def _sample_files(samples: Samples | Sequence[Samples] | None, folder: pathlib.Path) -> list[str]:
+    """Paths for --calibrate; arrays are written into the folder."""
+    if samples is None:
+        return []
+    if isinstance(samples, (str, os.PathLike, Mapping)):
+        samples = [samples]
+    paths = []
+    for i, sample in enumerate(samples):
+        if isinstance(sample, Mapping):
+            paths.append(os.fspath(folder / f"{i}.npz"))
+            with zipfile.ZipFile(paths[-1], "w") as archive:
+                for name, value in sample.items():
+                    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                        np.save(member, np.asarray(value))
+        else:
+            paths.append(os.fspath(sample))
+    return paths
 
 
 def _program(

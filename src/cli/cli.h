@@ -22,7 +22,7 @@ typedef struct cli_list {
 /* All options of all verbs; a verb's table says which of them it takes. */
 typedef struct cli_args {
     cli_list files; /* positional */
-    cli_list inputs, shapes;
+    cli_list inputs, shapes, calibrate;
     int argc; /* as given, after the verb */
     char **argv;
     const char *output, *output_dir, *graph, *trace, *passes, *tune, *tune_cache, *isa, *precision,
@@ -31,7 +31,7 @@ typedef struct cli_args {
     double seconds, rtol, atol;
     size_t max_ram;
     bool json, exact, explain, list_passes, no_verify, all, assert_dispatch, fix_defaults, fp16,
-        nhwc_io, help;
+        nhwc_io, int8, int8_io, help;
 } cli_args;
 
 typedef enum cli_option_kind {

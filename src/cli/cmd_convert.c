@@ -5,9 +5,11 @@
 #include "cli/findings.h"
 #include "cli/options_def.h"
 #include "cli/python.h"
+#include "cli/quantise.h"
 #include "cli/verify.h"
 #include "engine/profile.h"
 #include "onnx/writer.h"
+#include "quant/decompose.h"
 #include "tflite/convert.h"
 #include "tflite/qdq.h"
 
@@ -24,6 +26,8 @@
 typedef struct conversion {
     const cli_args *args;
     const hone_model *model;
+    hone_model integer; /* with --int8: the quantised graph, before it was converted */
+    cli_quantised quantised;
     hone_findings findings;
     cli_comparison comparison;
     double convert_ms, verify_ms;
@@ -68,14 +72,19 @@ static bool is_quantised(const hone_graph *g) {
     return false;
 }
 
+/* What the file must compute. */
+static const hone_model *original(const conversion *c) {
+    return c->integer.graph ? &c->integer : c->model;
+}
+
 /* Read the file back and run it beside the original. */
 static hone_status verify(conversion *c, const char *path, hone_error *err) {
     const cli_args *args = c->args;
     double start = now_ms();
-    bool has_steps = is_quantised(c->model->graph);
+    bool has_steps = is_quantised(original(c)->graph);
     hone_model *after;
     HONE_TRY(hone_model_open(path, &after, err));
-    cli_pair pair = {.before = c->model,
+    cli_pair pair = {.before = original(c),
                      .after = after,
                      .path_before = args->files.item[0],
                      .path_after = args->output,
@@ -88,7 +97,8 @@ static hone_status verify(conversion *c, const char *path, hone_error *err) {
                                .mean_steps = QUANTISED_MEAN_STEPS,
                                .has_any_scale = true,
                                .has_moved_io = args->nhwc_io,
-                               .has_moved_inside = true}};
+                               .has_moved_inside = true},
+                     .inputs = c->args->inputs.n == 0 ? c->quantised.sample : NULL};
     hone_status status = cli_verify(args, &pair, &c->comparison, err);
     hone_model_destroy(after);
     c->is_verified = status == HONE_OK;
@@ -121,6 +131,19 @@ static hone_status write_checked(conversion *c, hone_graph *g, hone_file_writer 
     return c->args->no_verify ? HONE_OK : verify(c, w->temporary, err);
 }
 
+/* The float graph becomes one on integers, which the file must compute then. */
+static hone_status quantise(conversion *c, hone_graph *g, hone_error *err) {
+    if (is_quantised(g))
+        return hone_fail(err, HONE_E_ARGUMENT,
+                         "--int8: the model is quantised already; it is converted without --int8");
+    HONE_TRY(hone_tflite_prepare(g, err));
+    HONE_TRY(hone_quant_decompose(g, err));
+    HONE_TRY(cli_quantise(c->args, c->model, g, &c->findings, &c->quantised, err));
+    c->integer = *c->model;
+    c->integer.graph = hone_graph_clone(g);
+    return c->integer.graph ? HONE_OK : hone_fail(err, HONE_E_NOMEM, "no memory to copy the graph");
+}
+
 /* The graph, with shapes and constants as the arguments say, to a file that appears whole and
  * checked. */
 static hone_status convert_graph(conversion *c, hone_graph *g, hone_error *err) {
@@ -129,6 +152,8 @@ static hone_status convert_graph(conversion *c, hone_graph *g, hone_error *err) 
     hone_fix_defaults(g);
     HONE_TRY(fix_shapes(c->args, g, err));
     HONE_TRY(hone_onnx_align(g, SIZE_MAX, &c->model->map, err));
+    if (c->args->int8)
+        HONE_TRY(quantise(c, g, err));
     HONE_TRY(hone_file_begin(&w, c->args->output, err));
     c->convert_ms += now_ms() - start;
     hone_status status = write_checked(c, g, &w, err);
@@ -145,7 +170,7 @@ static int64_t bytes_of(const char *path) {
 
 /* What others who check the file need (python/hone/_convert.py), so that they do it as here. */
 static void report_rules(const conversion *c, cli_json *j) {
-    const hone_graph *g = c->model->graph;
+    const hone_graph *g = original(c)->graph;
     cli_json_number(j, "rtol", tolerance(c->args, c->args->rtol));
     cli_json_number(j, "atol", tolerance(c->args, c->args->atol));
     cli_json_open(j, "integers_below", '{');
@@ -162,7 +187,9 @@ static void report_json(const conversion *c, bool is_done) {
     cli_json_text(&j, "output", is_done ? c->args->output : "");
     cli_json_int(&j, "file_bytes", is_done ? bytes_of(c->args->output) : 0);
     cli_json_number(&j, "convert_ms", c->convert_ms);
-    cli_json_bool(&j, "quantised", is_quantised(c->model->graph));
+    cli_json_bool(&j, "quantised", is_quantised(original(c)->graph));
+    if (c->integer.graph)
+        cli_quantised_json(&c->quantised, &j);
     report_rules(c, &j);
     cli_json_bool(&j, "verified", c->is_verified);
     if (c->is_verified) {
@@ -182,15 +209,22 @@ static void report_text(const conversion *c, bool is_done) {
         return;
     cli_say(stdout, "%s: %s, converted in %.0f ms\n", c->args->output,
             cli_bytes((double)bytes_of(c->args->output)).s, c->convert_ms);
+    if (c->integer.graph) {
+        cli_say(stdout, "%s: %s before\n", c->args->files.item[0],
+                cli_bytes((double)bytes_of(c->args->files.item[0])).s);
+        cli_quantised_print(&c->quantised, stdout);
+    }
+    char on[64] = "the first sample";
+    if (!c->quantised.sample || c->args->inputs.n)
+        snprintf(on, sizeof on, "random inputs (seed %d)", c->args->seed);
     if (c->is_verified && c->comparison.has_steps)
-        printf("verified on random inputs (seed %d): %d tensors compared, the integers of the "
-               "outputs, before a softmax, differ by %.0f steps at most\n",
-               c->args->seed, c->comparison.n_compared, c->comparison.steps);
-    else if (c->is_verified)
         printf(
-            "verified on random inputs (seed %d): %d tensors compared, outputs differ by %.3g at "
-            "most\n",
-            c->args->seed, c->comparison.n_compared, cli_worst_output(&c->comparison));
+            "verified on %s: %d tensors compared, the integers of the outputs, before a softmax, "
+            "differ by %.0f steps at most\n",
+            on, c->comparison.n_compared, c->comparison.steps);
+    else if (c->is_verified)
+        printf("verified on %s: %d tensors compared, outputs differ by %.3g at most\n", on,
+               c->comparison.n_compared, cli_worst_output(&c->comparison));
     else
         printf("not verified (--no-verify)\n");
 }
@@ -209,6 +243,8 @@ static hone_status convert(const cli_args *args, const char *path, hone_error *e
     if (status == HONE_OK || c.findings.n)
         (args->json ? report_json : report_text)(&c, status == HONE_OK);
     cli_comparison_free(&c.comparison);
+    cli_quantised_free(&c.quantised);
+    hone_graph_destroy(c.integer.graph);
     hone_findings_free(&c.findings);
     hone_graph_destroy(g);
     hone_model_destroy(model);
@@ -224,6 +260,16 @@ static int run(const cli_args *args) {
     if (is_onnx &&
         (args->fp16 || args->nhwc_io || (args->verify && strcmp(args->verify, "hone") != 0)))
         return cli_misuse("convert", "--fp16, --nhwc-io and --verify litert are for -o OUT.tflite");
+    if (args->int8 != (args->calibrate.n > 0))
+        return cli_misuse("convert", args->int8
+                                         ? "--int8 needs samples of the inputs, which set the "
+                                           "ranges of the integers: --calibrate FILE.npz, a "
+                                           "folder of such files, or random (for timing only)"
+                                         : "--calibrate is for --int8");
+    if (args->int8 && (is_onnx || args->fp16))
+        return cli_misuse("convert", "--int8 is for -o OUT.tflite, and without --fp16");
+    if (args->int8_io && !args->int8)
+        return cli_misuse("convert", "--int8-io is for --int8");
     if (args->verify && strcmp(args->verify, "litert") == 0)
         return cli_run_python("convert", args->argc, args->argv);
     if (args->verify && strcmp(args->verify, "hone") != 0)
@@ -238,6 +284,11 @@ static const cli_option options[] = {
     CLI_OPTION("--fp16", NULL, CLI_FLAG, fp16, "store large weights in half precision"),
     CLI_OPTION("--nhwc-io", NULL, CLI_FLAG, nhwc_io,
                "images in and out channels-last, not in the model's order"),
+    CLI_OPTION("--int8", NULL, CLI_FLAG, int8, "compute on integers; needs --calibrate"),
+    CLI_OPTION("--calibrate", "WHAT", CLI_LIST, calibrate,
+               "samples: FILE.npz, FILE.npy, a folder of them, or random"),
+    CLI_OPTION("--int8-io", NULL, CLI_FLAG, int8_io,
+               "with --int8: inputs and outputs are integers, too"),
     CLI_OPTION("--verify", "hone|litert", CLI_TEXT, verify,
                "who runs the result to check it (default hone; litert needs Python)"),
     CLI_OPTION("--no-verify", NULL, CLI_FLAG, no_verify, "write without comparing results"),
@@ -251,7 +302,7 @@ static const cli_option options[] = {
 const cli_verb cli_convert = {
     .name = "convert",
     .usage = "hone convert IN.onnx|IN.tflite -o OUT.tflite|OUT.onnx [--shape NAME=DIMS] [--fp16] "
-             "[--nhwc-io]",
+             "[--int8 --calibrate FILE.npz|DIR] [--nhwc-io]",
     .what = "write a model in another format\n\n"
             "ONNX to TensorFlow Lite. Inputs and outputs keep their order of dims unless\n"
             "--nhwc-io is given; inside, the model is channels-last. Dims that stay open must be\n"
@@ -262,11 +313,17 @@ const cli_verb cli_convert = {
             "TensorFlow Lite to ONNX. Quantised operators become DequantizeLinear, the float\n"
             "operator, QuantizeLinear; convolutions are channels-first, inputs and outputs keep\n"
             "their order of dims.\n\n"
+            "--int8 makes a float model one of 8-bit integers. Samples of its inputs set the\n"
+            "ranges: arrays called as the inputs in a .npz file, or a folder of such files; where\n"
+            "the first dim is a multiple of the model's, an array is that many samples. Operators\n"
+            "without a form on integers stay on floats; the report names them, and says how far\n"
+            "the outputs are from the float model's on the samples.\n\n"
             "Quantised models, either way, compute on integers in TensorFlow Lite and on rounded\n"
             "floats in ONNX. The integers that outputs are made of (before a softmax at the end)\n"
             "may differ by 16 quantisation steps, and by 2 in the mean.",
     .examples = "  hone convert model.onnx -o model.tflite\n"
                 "  hone convert model.onnx -o model.tflite --shape x=1x3x224x224 --fp16\n"
+                "  hone convert model.onnx -o model.tflite --int8 --calibrate samples.npz\n"
                 "  hone convert model.tflite -o model.onnx\n",
     .options = options,
     .min_files = 1,

@@ -332,6 +332,21 @@ static hone_status set_inputs(filler *f, const cli_args *args, wish *wishes, hon
     return HONE_OK;
 }
 
+hone_status cli_subject_take_inputs(cli_subject *s, const hone_tensor *inputs, hone_error *err) {
+    cli_subject_drop_inputs(s);
+    s->n_inputs = hone_engine_input_count(s->engine);
+    s->inputs = calloc((size_t)s->n_inputs + 1, sizeof *s->inputs);
+    if (!s->inputs)
+        return hone_fail(err, HONE_E_NOMEM, "no memory for inputs");
+    for (int i = 0; i < s->n_inputs; ++i) {
+        if (inputs[i].kind == HONE_KIND_NONE)
+            continue;
+        HONE_TRY(hone_tensor_copy(NULL, &s->inputs[i], &inputs[i], err));
+        HONE_TRY(hone_session_set_input(s->session, i, &s->inputs[i], err));
+    }
+    return HONE_OK;
+}
+
 hone_status cli_subject_set_inputs(cli_subject *s, const cli_args *args, cli_fill fill,
                                    hone_error *err) {
     filler f = {.s = s, .seed = (uint64_t)args->seed, .fill = fill};

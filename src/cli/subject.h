@@ -69,6 +69,9 @@ void cli_subject_drop_inputs(cli_subject *s);
 /** Load, or make up, the inputs and set them in place of what was set (inputs.c). */
 HONE_NODISCARD hone_status cli_subject_set_inputs(cli_subject *s, const cli_args *args,
                                                   cli_fill fill, hone_error *err);
+/** Set copies of these, one for each of the engine's inputs (kind NONE: left unset). */
+HONE_NODISCARD hone_status cli_subject_take_inputs(cli_subject *s, const hone_tensor *inputs,
+                                                   hone_error *err);
 /** As cli_subject_set_inputs with random inputs where none are named, in sizes that the model runs
  * with: where dims are open and 1 does not do, others are tried (guess.c). The session has not run
  * afterwards. */

@@ -83,7 +83,8 @@ hone_status cli_verify(const cli_args *args, const cli_pair *pair, cli_compariso
     if (status == HONE_OK)
         status = cli_subject_from_model(&b, &plain_after, pair->after, pair->path_after, 0, err);
     if (status == HONE_OK)
-        status = cli_subject_make_inputs(&a, &plain, err);
+        status = pair->inputs ? cli_subject_take_inputs(&a, pair->inputs, err)
+                              : cli_subject_make_inputs(&a, &plain, err);
     if (status == HONE_OK)
         status = cli_compare_runs(&a, &b, &pair->rules, c, err);
     if (status == HONE_OK && pair->rules.steps > 0)

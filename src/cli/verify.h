@@ -10,6 +10,7 @@ typedef struct cli_pair {
     const char *what;                     /* "optimised": what was done, for the message */
     const char *cure;                     /* what to do when they differ */
     cli_list shapes_after; /* --shape of the rewritten model; of the original: args */
+    const hone_tensor *inputs; /* of `before`, by input, in place of random ones; NULL: none */
     cli_rules rules; /* with steps: of quantised models, see below */
 } cli_pair;
 

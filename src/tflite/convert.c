@@ -80,16 +80,21 @@ static hone_status convert(tfl_legal *l, const hone_tflite_options *o, hone_erro
                                : HONE_OK;
 }
 
-hone_status hone_tflite_convert(hone_graph *g, const hone_tflite_options *options,
-                                hone_findings *findings, hone_tflite_put put, void *arg,
-                                hone_error *err) {
-    hone_arena arena;
+hone_status hone_tflite_prepare(hone_graph *g, hone_error *err) {
     HONE_TRY(hone_tflite_expand_qoperators(g, err));
     HONE_TRY(hone_tflite_expand_attention(g, err));
     HONE_TRY(hone_tflite_make_signed(g, err));
     HONE_TRY(hone_passes_run(g, &(hone_pass_options){.only = PASSES, .stop_at = -1}, err));
     if (hone_graph_index(g) != HONE_OK)
         return hone_fail(err, HONE_E_NOMEM, "no memory to index the graph");
+    return HONE_OK;
+}
+
+hone_status hone_tflite_convert(hone_graph *g, const hone_tflite_options *options,
+                                hone_findings *findings, hone_tflite_put put, void *arg,
+                                hone_error *err) {
+    hone_arena arena;
+    HONE_TRY(hone_tflite_prepare(g, err));
     hone_arena_init(&arena, 0);
     tfl_legal l = {.model = {.arena = &arena, .name = g->name && g->name[0] ? g->name : "main"},
                    .file = &l.model,

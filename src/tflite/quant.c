@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "ir/eval.h"
+#include "quant/form.h"
 
 /* ---- parameters -------------------------------------------------------------------------------
  */
@@ -115,66 +116,6 @@ void tfl_quant_find(tfl_legal *l) {
 /* ---- operators --------------------------------------------------------------------------------
  */
 
-/* How the result of an operator on integers is stored. */
-typedef enum result_kind {
-    AS_INPUT, /* as its input, without rounding */
-    ROUNDED,  /* as its input: the operator must be one between integers in the model, too */
-    FREE,     /* as the QuantizeLinear behind it says; all operands are stored */
-    JOINED,   /* likewise, and all operands the same way */
-    FIXED,    /* as the format fixes it */
-    LAYER,    /* as the QuantizeLinear says; with weights and a bias */
-    ON_FLOATS
-} result_kind;
-
-static const struct {
-    const char *name;
-    result_kind kind;
-    int n_data; /* operands that must be stored; -1: all */
-} kinds[] = {
-    {"Reshape", AS_INPUT, 1},
-    {"Flatten", AS_INPUT, 1},
-    {"Squeeze", AS_INPUT, 1},
-    {"Unsqueeze", AS_INPUT, 1},
-    {"Transpose", AS_INPUT, 1},
-    {"Slice", AS_INPUT, 1},
-    {"Split", AS_INPUT, 1},
-    {"Gather", AS_INPUT, 1},
-    {"Tile", AS_INPUT, 1},
-    {"Expand", AS_INPUT, 1},
-    {"Pad", AS_INPUT, 1},
-    {"DepthToSpace", AS_INPUT, 1},
-    {"SpaceToDepth", AS_INPUT, 1},
-    {"Identity", AS_INPUT, 1},
-    {"Dropout", AS_INPUT, 1},
-    {"MaxPool", AS_INPUT, 1},
-    {"GlobalMaxPool", AS_INPUT, 1},
-    {"ReduceMax", AS_INPUT, 1},
-    {"ReduceMin", AS_INPUT, 1},
-    {"AveragePool", ROUNDED, 1},
-    {"Resize", ROUNDED, 1},
-    {"Add", FREE, -1},
-    {"Sub", FREE, -1},
-    {"Mul", FREE, -1},
-    {"PRelu", FREE, -1},
-    {"ReduceMean", FREE, 1},
-    {"GlobalAveragePool", FREE, 1},
-    {"Relu", FREE, 1},
-    {"Clip", FREE, 1},
-    {"HardSwish", FREE, 1},
-    {"LeakyRelu", FREE, 1},
-    {"Concat", JOINED, -1},
-    {"Max", JOINED, -1},
-    {"Min", JOINED, -1},
-    {"Softmax", FIXED, 1},
-    {"LogSoftmax", FIXED, 1},
-    {"Sigmoid", FIXED, 1},
-    {"Tanh", FIXED, 1},
-    {"Conv", LAYER, 1},
-    {"ConvTranspose", LAYER, 1},
-    {"Gemm", LAYER, 1},
-    {"MatMul", LAYER, 1},
-};
-
 static const tfl_stored *stored(const tfl_legal *l, const hone_value *v) {
     return v && l->stored[v->id].in ? &l->stored[v->id] : NULL;
 }
@@ -216,34 +157,9 @@ static const hone_node *quantizer(const tfl_legal *l, const hone_value *v) {
     }
 }
 
-/* Sources of the numbers: LiteRT checks them when it prepares the operators (softmax.cc,
- * activations.cc). False: the type is not one of the operator's. */
-static bool fix(const hone_node *n, tfl_stored *s) {
-    static const float step8 = 1.0f / 256, step16 = 1.0f / 32768, tanh8 = 1.0f / 128;
-    static const float log8 = 16.0f / 256;
-    static const int64_t zeros[] = {-128, 0, 127, 128, 255};
-    bool is_i8 = s->type == TFL_I8, is_i16 = s->type == TFL_I16;
-    bool is_tanh = is_op(n, "Tanh"), is_log = is_op(n, "LogSoftmax");
-    s->quant.scale = is_i16 ? &step16 : is_tanh ? &tanh8 : is_log ? &log8 : &step8;
-    s->quant.zero_point = &zeros[is_i16    ? 1
-                                 : is_tanh ? (is_i8 ? 1 : 3)
-                                 : is_log  ? (is_i8 ? 2 : 4)
-                                           : (is_i8 ? 0 : 1)];
-    return !(is_i16 && is_log);
-}
-
 static const char *const CURE_TYPES =
     "quantise with int8 activations and symmetric int8 weights (onnxruntime.quantization: "
     "activation_type=QuantType.QInt8, weight_type=QuantType.QInt8)";
-
-/* The dim of the weights that counts outputs. */
-static int output_axis(const hone_node *n) {
-    if (is_op(n, "Conv"))
-        return 0;
-    if (is_op(n, "Gemm"))
-        return hone_attr_int(n, "transB", 0) ? 0 : 1;
-    return is_op(n, "ConvTranspose") ? 1 : n->in[1]->type.rank - 1;
-}
 
 /* NULL: the layer's weights are such as LiteRT's kernels take beside inputs of this type. */
 static const char *weights_obstacle(const hone_node *n, const tfl_stored *x, const tfl_stored *w) {
@@ -254,8 +170,8 @@ static const char *weights_obstacle(const hone_node *n, const tfl_stored *x, con
         return "beside inputs of uint8 weights are of uint8, with one scale";
     if (x->type != TFL_U8 && (w->type != TFL_I8 || !is_symmetric))
         return "beside inputs of int8 and int16 weights are of int8, with zero points of 0";
-    if (w->quant.n > 1 &&
-        (w->quant.axis != output_axis(n) || n->in[1]->type.dims[w->quant.axis] != w->quant.n))
+    if (w->quant.n > 1 && (w->quant.axis != hone_quant_output_axis(n) ||
+                           n->in[1]->type.dims[w->quant.axis] != w->quant.n))
         return "the weights' scales must be those of the outputs";
     return NULL;
 }
@@ -263,20 +179,8 @@ static const char *weights_obstacle(const hone_node *n, const tfl_stored *x, con
 /* None, or one constant number for each output. */
 static bool has_plain_bias(const hone_node *n) {
     const hone_value *b = n->n_in > 2 ? n->in[2] : NULL;
-    int64_t n_outputs = n->in[1]->type.dims[output_axis(n)];
-    if (!b)
-        return true;
-    const hone_tensor *t = is_constant_quantised(b) ? b->producer->in[0]->constant : b->constant;
-    return t && t->rank > 0 && hone_tensor_count(t) == n_outputs &&
-           t->dims[t->rank - 1] == n_outputs;
-}
-
-/* Forms of layers that integers do not have: they compute on floats. */
-static bool is_plain(const hone_node *n) {
-    if (!is_op(n, "Gemm"))
-        return !is_op(n, "MatMul") || n->in[0]->type.rank > 1;
-    return !hone_attr_int(n, "transA", 0) && hone_attr_float(n, "alpha", 1) == 1 &&
-           hone_attr_float(n, "beta", 1) == 1;
+    return !b || hone_quant_is_bias(n, is_constant_quantised(b) ? b->producer->in[0]->constant
+                                                                : b->constant);
 }
 
 /* False: refused. */
@@ -284,7 +188,7 @@ static bool enter_layer(tfl_legal *l, const hone_node *n, const tfl_stored *targ
     const tfl_stored *x = activation(l, n->in[0]), *w = stored(l, n->in[1]);
     bool is_product =
         is_op(n, "MatMul") && activation(l, n->in[1]) && !is_constant_quantised(n->in[1]);
-    if (!x || !w || !target || !is_plain(n) || !has_plain_bias(n) ||
+    if (!x || !w || !target || !has_plain_bias(n) ||
         (!is_product && !is_constant_quantised(n->in[1])))
         return true;
     const char *obstacle = NULL;
@@ -305,7 +209,7 @@ static bool enter_layer(tfl_legal *l, const hone_node *n, const tfl_stored *targ
 }
 
 static bool has_one_type(const tfl_legal *l, const hone_node *n, int n_data, tfl_type type) {
-    for (int i = 0; i < (n_data < 0 ? n->n_in : n_data); ++i) {
+    for (int i = 0; i < n_data; ++i) {
         const tfl_stored *s = activation(l, n->in[i]);
         if (!s || s->type != type)
             return false;
@@ -313,40 +217,24 @@ static bool has_one_type(const tfl_legal *l, const hone_node *n, int n_data, tfl
     return true;
 }
 
-static bool has_pads(const hone_node *n) {
-    const int64_t *pads;
-    for (int i = hone_attr_ints(n, "pads", &pads); i > 0; --i) {
-        if (pads[i - 1])
-            return true;
-    }
-    return strncmp(hone_attr_string(n, "auto_pad", "NOTSET"), "SAME", 4) == 0;
+static hone_dtype stored_dtype(tfl_type t) {
+    return t == TFL_I8 ? HONE_DTYPE_I8 : t == TFL_U8 ? HONE_DTYPE_U8 : HONE_DTYPE_I16;
 }
 
-/* What an operator of this kind does not have on integers. */
-static bool is_special(const hone_node *n) {
-    if (is_op(n, "Softmax") || is_op(n, "LogSoftmax"))
-        return hone_attr_int(n, "hone_flatten", 0) != 0;
-    if (is_op(n, "AveragePool"))
-        return hone_attr_int(n, "count_include_pad", 0) && has_pads(n);
-    if (is_op(n, "Clip"))
-        return (n->n_in > 1 && n->in[1] && !constant_input(n, 1)) ||
-               (n->n_in > 2 && n->in[2] && !constant_input(n, 2));
-    if (is_op(n, "Pad"))
-        return n->n_in > 2 && n->in[2] && !constant_input(n, 2);
-    return is_op(n, "LeakyRelu") && hone_attr_float(n, "alpha", 0.01F) < 0;
-}
-
-static void enter(tfl_legal *l, const hone_node *n, result_kind kind, int n_data,
+static void enter(tfl_legal *l, const hone_node *n, hone_quant_form form,
                   const tfl_stored *target) {
+    hone_quant_kind kind = form.kind;
     const tfl_stored *x = activation(l, n->in[0]);
-    if (!x || is_special(n) || !has_one_type(l, n, n_data, x->type) ||
-        (kind != AS_INPUT && (!target || target->type != x->type)))
+    if (!x || !has_one_type(l, n, form.n_data, x->type) ||
+        (kind != HONE_QUANT_AS_INPUT && (!target || target->type != x->type)))
         return;
-    tfl_stored result = kind == AS_INPUT || kind == ROUNDED || kind == FIXED ? *x : *target;
-    if (kind == FIXED && !fix(n, &result))
+    bool is_free = kind == HONE_QUANT_FREE || kind == HONE_QUANT_JOINED;
+    tfl_stored result = is_free ? *target : *x;
+    if (kind == HONE_QUANT_FIXED &&
+        !hone_quant_fixed(n, stored_dtype(x->type), &result.quant.scale, &result.quant.zero_point))
         return;
     l->is_integer = true;
-    l->rescales = kind == JOINED;
+    l->rescales = kind == HONE_QUANT_JOINED;
     l->target = result;
 }
 
@@ -374,19 +262,17 @@ static void dequantise_constants(tfl_legal *l, const hone_node *n) {
 }
 
 bool tfl_quant_enter(tfl_legal *l, const hone_node *n) {
-    size_t i = 0, count = sizeof kinds / sizeof kinds[0];
-    while (i < count && !is_op(n, kinds[i].name))
-        ++i;
+    hone_quant_form form = hone_quant_form_of(n);
     bool is_kept = true;
-    if (i < count) {
+    if (form.kind != HONE_QUANT_NONE) {
         tfl_stored target;
         const hone_node *q = n->n_out == 1 ? quantizer(l, n->out[0]) : NULL;
         bool has_target =
             q && !tfl_quant_of(l, q, &target) && target.quant.n == 1 && is_small_integer(target.in);
-        if (kinds[i].kind == LAYER)
+        if (form.kind == HONE_QUANT_LAYER)
             is_kept = enter_layer(l, n, has_target ? &target : NULL);
         else
-            enter(l, n, kinds[i].kind, kinds[i].n_data, has_target ? &target : NULL);
+            enter(l, n, form, has_target ? &target : NULL);
     }
     if (!l->is_integer && is_kept && !is_op(n, "DequantizeLinear"))
         dequantise_constants(l, n);
