@@ -36,10 +36,25 @@ static void moments(const hone_tensor *t, int64_t at, int64_t step, int64_t n, d
     *var = n ? squares / (double)n : 0;
 }
 
+/* Inputs [1, n] hold a number for each channel of input 0. */
+static hone_status infer_channels(hone_infer_ctx *c, int n) {
+    int64_t channels = c->in[0].rank > 1 ? c->in[0].dims[1] : HONE_DIM_UNKNOWN, size;
+    for (int i = 1; i <= n; ++i) {
+        if (hone_infer_has(c, i) && c->in[i].rank == 1)
+            HONE_TRY(hone_infer_same_dim(c, c->in[i].dims[0], channels, &size));
+    }
+    return HONE_OK;
+}
+
 hone_status hone_infer_norm(hone_infer_ctx *c) {
     if (hone_infer_has(c, 0))
         hone_infer_same(c, 0, 0);
     return HONE_OK;
+}
+
+hone_status hone_infer_channel_norm(hone_infer_ctx *c) {
+    HONE_TRY(hone_infer_norm(c));
+    return hone_infer_has(c, 0) ? infer_channels(c, 2) : HONE_OK;
 }
 
 /* ---- BatchNormalization -----------------------------------------------------------------------
@@ -51,7 +66,7 @@ hone_status hone_infer_batch_norm(hone_infer_ctx *c) {
     hone_infer_same(c, 0, 0);
     for (int o = 1; o < c->n_out && o <= 2; ++o)
         hone_infer_same(c, o, o + 2);
-    return HONE_OK;
+    return infer_channels(c, 4);
 }
 
 hone_status hone_ref_batch_norm(hone_op_ctx *c) {

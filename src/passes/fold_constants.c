@@ -10,7 +10,11 @@
 /* A constant may grow (ConstantOfShape, Expand, Tile), but not into something that bloats the
  * engine: beyond this many bytes, only nodes that do not enlarge their inputs are folded, and
  * weights, which kernels want constant; these up to a total for one walk over the graph. */
-enum { GROWTH_LIMIT_BYTES = 1 << 20, WEIGHTS_LIMIT_BYTES = 1 << 30 };
+enum {
+    GROWTH_LIMIT_BYTES = 1 << 20,
+    WEIGHTS_LIMIT_BYTES = 1 << 30,
+    OPEN_LIMIT_BYTES = 64 << 20 /* of results whose size only the evaluation shows */
+};
 
 static bool is_foldable(const hone_node *n) {
     if (!n->op || n->op->flags & (HONE_OP_RANDOM | HONE_OP_CONTROL))
@@ -95,6 +99,14 @@ static hone_tensor *adopt(hone_graph *g, const hone_tensor *t) {
     return copy;
 }
 
+static bool is_open(const hone_node *n) {
+    for (int i = 0; i < n->n_out; ++i) {
+        if (n->out[i] && !hone_type_is_static(&n->out[i]->type))
+            return true;
+    }
+    return false;
+}
+
 static hone_status fold_node(hone_graph *g, hone_node *n, hone_arena *temp, bool *done) {
     const hone_tensor **in = HONE_NEW_ARRAY(temp, const hone_tensor *, n->n_in);
     hone_tensor *out = HONE_NEW_ARRAY(temp, hone_tensor, n->n_out);
@@ -102,8 +114,13 @@ static hone_status fold_node(hone_graph *g, hone_node *n, hone_arena *temp, bool
         return HONE_E_NOMEM;
     for (int i = 0; i < n->n_in; ++i)
         in[i] = n->in[i] ? n->in[i]->constant : NULL;
+    hone_alloc *a = hone_alloc_create(OPEN_LIMIT_BYTES);
+    if (!a)
+        return HONE_E_NOMEM;
     /* A node that fails, as one in a branch that is never taken may, is left for the run. */
-    if (hone_eval_node(n, in, out, NULL, NULL) != HONE_OK)
+    hone_status evaluated = hone_eval_node(n, in, out, is_open(n) ? a : NULL, NULL);
+    hone_alloc_destroy(a);
+    if (evaluated != HONE_OK)
         return HONE_OK;
     hone_status status = HONE_OK;
     *done = true;

@@ -112,7 +112,7 @@ static hone_status read_quant(tfr_file *f, tfr_table owner, int n_tensors, tfr_q
     for (size_t i = 0; i < scale.n; ++i) {
         scales[i] = tfr_at_f32(&f->flat, scale, i);
         zeros[i] = zero.n ? tfr_at_i64(&f->flat, zero, zero.n == 1 ? 0 : i) : 0;
-        if (!(scales[i] >= 0 && scales[i] < 1e30f) || zeros[i] < -65535 || zeros[i] > 65535)
+        if (!(scales[i] >= 0 && scales[i] < TFL_SCALE_LIMIT) || zeros[i] < -65535 || zeros[i] > 65535)
             return tfr_flat_fail(&f->flat, t.at, "a scale or zero point that is not possible");
     }
     q->n_scales = (int)scale.n;

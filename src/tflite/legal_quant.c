@@ -1,4 +1,7 @@
 /* QuantizeLinear and DequantizeLinear where they are no part of an operator on integers. */
+#include <string.h>
+
+#include "ir/eval.h"
 #include "tflite/legal_ops.h"
 #include "tflite/quant.h"
 
@@ -12,16 +15,39 @@ static bool refuse_form(tfl_legal *l, const hone_node *n, const char *why) {
     return why != NULL;
 }
 
+/* Constants of types or with scales that the format does not have become floats. */
+static void fold(tfl_legal *l, const hone_node *n) {
+    const hone_tensor *in[3] = {NULL};
+    hone_tensor out = {.kind = HONE_KIND_NONE}, *t = tfl_alloc(l, 1, sizeof *t);
+    for (int i = 0; i < n->n_in && i < 3; ++i)
+        in[i] = n->in[i] ? n->in[i]->constant : NULL;
+    if (!t)
+        return;
+    if (hone_eval_node(n, in, &out, NULL, NULL) != HONE_OK) {
+        refuse_form(l, n, "the scale or zero point is no constant, or does not fit");
+        return;
+    }
+    void *data = tfl_alloc(l, hone_tensor_bytes(&out) + 1, 1);
+    if (data) {
+        memcpy(data, out.data, hone_tensor_bytes(&out));
+        *t = hone_tensor_view(out.dtype, out.rank, out.dims, data);
+        n->out[0]->constant = t;
+    }
+    hone_tensor_release(&out);
+}
+
 /* No operator: who reads the result takes what is stored, or asks for a DEQUANTIZE. */
 void tfl_legal_dequantize(tfl_legal *l, const hone_node *n) {
     const hone_value *x = n->in[0], *y = n->out[0];
     tfl_stored s;
     const char *why = tfl_quant_of(l, n, &s);
-    if (x->constant) { /* else its readers take it as floats */
-        if (!why && tfl_type_of(x->type.dtype) >= 0) {
-            l->stored[y->id] = s;
-            l->stored[y->id].in = y;
-        }
+    if (x->constant && (why || tfl_type_of(x->type.dtype) < 0)) {
+        fold(l, n);
+        return;
+    }
+    if (x->constant) {
+        l->stored[y->id] = s;
+        l->stored[y->id].in = y;
         return;
     }
     if (!why && s.quant.n != 1)

@@ -34,8 +34,8 @@ const char *tfl_quant_of(tfl_legal *l, const hone_node *n, tfl_stored *s) {
     for (int64_t i = 0; scales && zeros && i < count; ++i) {
         scales[i] = (float)hone_load_f64(scale->dtype, scale->data, i);
         zeros[i] = zero ? hone_load_i64(zero->dtype, zero->data, i) : 0;
-        if (!(scales[i] > 0) || !isfinite(scales[i]))
-            return "a scale is not above 0";
+        if (!(scales[i] > 0 && scales[i] < TFL_SCALE_LIMIT))
+            return "a scale is not above 0, or beyond all measure";
         if (v->type.dtype == HONE_DTYPE_I16 && zeros[i])
             return "int16 has a zero point of 0";
     }

@@ -5,6 +5,7 @@
 
 #define TFL_IDENTIFIER "TFL3" /* bytes 4 to 7 of the file */
 enum { TFL_SCHEMA_VERSION = 3 };
+#define TFL_SCALE_LIMIT 1e30f /* our own: no scale of a quantisation reaches it */
 
 enum {
 #define BUILTIN(name, code, options) TFL_##name = (code),

@@ -380,6 +380,38 @@ def test_refused(tmp_path: pathlib.Path) -> None:
     assert all(f["cure"] for f in facts["findings"])
 
 
+@pytest.mark.parametrize("kind", ("blocks", "float8"))
+def test_weights_that_the_format_does_not_have(kind: str, tmp_path: pathlib.Path) -> None:
+    """They become floats, also where nobody but an output reads them."""
+    ort = pytest.importorskip("onnxruntime")
+    if kind == "blocks":
+        stored = numpy_helper.from_array(RNG.integers(-128, 128, (8, 5), np.int8), "w")
+        scale, extra = np.linspace(0.1, 0.2, 20, dtype=np.float32).reshape(4, 5), {"axis": 0, "block_size": 2}
+    else:
+        numbers = RNG.standard_normal(40).astype(np.float32)
+        stored = helper.make_tensor("w", P.FLOAT8E4M3FN, (8, 5), numbers)
+        scale, extra = np.array(0.5, np.float32), {}
+    graph = helper.make_graph(
+        [
+            helper.make_node("DequantizeLinear", ["w", "scale"], ["floats"], **extra),
+            helper.make_node("MatMul", ["x", "floats"], ["y"]),
+        ],
+        "g",
+        [helper.make_tensor_value_info("x", P.FLOAT, (3, 8))],
+        [helper.make_tensor_value_info(n, P.FLOAT, s) for n, s in (("y", (3, 5)), ("floats", (8, 5)))],
+        [stored, numpy_helper.from_array(scale, "scale")],
+    )
+    path, out = tmp_path / "m.onnx", tmp_path / "m.tflite"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10), path)
+    status, facts = convert(path, out)
+    assert status == 0, facts
+    x = RNG.standard_normal((3, 8)).astype(np.float32)
+    want = ort.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, {"x": x})
+    got = interpreter.Interpreter(str(out)).get_signature_runner()(x=x)
+    for name, value in zip(("y", "floats"), want):
+        np.testing.assert_allclose(got[name], value, rtol=1e-5, atol=1e-5)
+
+
 def test_wrong_results_are_found(tmp_path: pathlib.Path) -> None:
     """The verb's own check fails where results are dozens of steps apart: here for want of ties."""
     m = Model()

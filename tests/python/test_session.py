@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto as P
-from onnx import helper
+from onnx import helper, numpy_helper
 
 import hone
 
@@ -255,3 +255,21 @@ def test_inspect_and_check(tmp_path: pathlib.Path):
     assert all(f["severity"] == "note" for f in hone.check(source))
     with pytest.raises(hone.HoneError):
         hone.inspect(tmp_path / "missing.onnx")
+
+
+@pytest.mark.parametrize("op", ("BatchNormalization", "InstanceNormalization", "GroupNormalization"))
+def test_check_counts_channels(op: str, tmp_path: pathlib.Path) -> None:
+    """A number for each channel, of which there are six."""
+    names = ["scale", "bias", "mean", "variance"][: 4 if op == "BatchNormalization" else 2]
+    extra = {"num_groups": 2} if op == "GroupNormalization" else {}
+    for size, reasons in ((6, []), (4, ["shape-conflict"])):
+        graph = helper.make_graph(
+            [helper.make_node(op, ["x", *names], ["y"], **extra)],
+            "g",
+            [helper.make_tensor_value_info("x", P.FLOAT, (2, 6, 3))],
+            [helper.make_tensor_value_info("y", P.FLOAT, None)],
+            [numpy_helper.from_array(np.ones(size, np.float32), name) for name in names],
+        )
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)]), tmp_path / "m.onnx")
+        errors = [f["reason"] for f in hone.check(tmp_path / "m.onnx") if f["severity"] == "error"]
+        assert errors == reasons
