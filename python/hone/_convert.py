@@ -171,7 +171,7 @@ def _worst(
     below, rules = report["integers_below"], (report["rtol"], report["atol"])
     details = runner.get_input_details()
     inputs = {name: _random(rng, detail, below.get(name, 2)) for name, detail in details.items()}
-    want = session.run(None, {name: np.ascontiguousarray(moved(v, 1, -1)) for name, v in inputs.items()})
+    want = session.run(None, {name: np.asarray(moved(v, 1, -1), order="C") for name, v in inputs.items()})
     got = runner(**inputs)
     worst = 0.0
     for info, value in zip(session.get_outputs(), want):

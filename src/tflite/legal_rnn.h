@@ -1,0 +1,43 @@
+/* What the forms of recurrent layers share: the runtime's LSTM operator (legal_rnn.c), and steps
+ * that are written one by one (legal_rnn_steps.c). */
+#ifndef HONE_TFLITE_LEGAL_RNN_H
+#define HONE_TFLITE_LEGAL_RNN_H
+
+#include "tflite/legal.h"
+
+/* An LSTM or GRU of constant weights: W [dirs][gates * units][n_in], R [dirs][gates *
+ * units][units], B [dirs][2 * gates * units] or NULL. */
+typedef struct tfl_rnn {
+    const hone_node *node;
+    int64_t time, batch, n_in, units; /* time and batch may be -1 */
+    int n_gates, n_dirs;
+    bool is_reverse; /* the only direction is */
+    bool is_batch_first;
+    const float *w, *r, *b;
+} tfl_rnn;
+
+/** NULL, or why neither form can be. */
+const char *tfl_rnn_obstacle(const hone_node *n);
+/** False: out of memory. The node has no obstacle. */
+bool tfl_rnn_read(tfl_legal *l, const hone_node *n, int n_gates, tfl_rnn *m);
+/** The input as [time, batch, n_in]. */
+int tfl_rnn_input(tfl_legal *l, const tfl_rnn *m);
+/** Output 0, from [time, batch, units] of each direction. */
+void tfl_rnn_give_all(tfl_legal *l, const tfl_rnn *m, const int *y);
+/** Output i, a last state, from [1, batch, units] of each direction. */
+void tfl_rnn_give_last(tfl_legal *l, const tfl_rnn *m, int i, const int *last);
+/** A constant matrix; the data are borrowed. */
+int tfl_rnn_matrix(tfl_legal *l, const float *rows, int64_t n_rows, int64_t n_columns);
+static inline bool tfl_rnn_is_reverse(const tfl_rnn *m, int direction) {
+    return direction == 1 || m->is_reverse;
+}
+/** The node's output i is there, and something reads it. */
+bool tfl_rnn_wants(const hone_node *n, int i);
+
+/** Steps, which keep no state from run to run: the sizes are known, and there are at most
+ * TFL_RNN_MAX_STEPS. NULL, or why not. */
+enum { TFL_RNN_MAX_STEPS = 64 };
+const char *tfl_rnn_steps_obstacle(const hone_node *n);
+void tfl_rnn_write_steps(tfl_legal *l, const tfl_rnn *m);
+
+#endif
