@@ -133,10 +133,44 @@ def _checked(
         # in steps. Here it is asked whether it reads the file as the program does.
         is_quantised = report["quantised"]
         original = made if is_quantised else model
-        report["litert_max_abs"] = _worst(original, made, report, nhwc_io and not is_quantised)
+        rng = np.random.default_rng(int((_all_of(arguments, "--seed") or ["0"])[-1]))
+        given = _given(arguments, nhwc_io)
+        report["litert_max_abs"] = _worst(original, made, report, nhwc_io and not is_quantised, rng, given)
         made.replace(output)
     report["output"] = os.fspath(output)
     return report
+
+
+def _all_of(arguments: Sequence[str], option: str) -> list[str]:
+    """The values of an option that may be given several times."""
+    rest, values = list(arguments), []
+    while (value := _take(rest, option)) is not None:
+        values.append(value)
+    return values
+
+
+def _load(name: str, path: str) -> np.ndarray:
+    """The file of ``--input NAME=FILE``, which the program has read already."""
+    if path.endswith(".pb"):
+        import onnx
+
+        return np.asarray(onnx.numpy_helper.to_array(onnx.load_tensor(path)))
+    loaded = np.load(path)
+    if path.endswith(".npz"):
+        loaded = loaded[name if name in loaded else loaded.files[0]]
+    return np.asarray(loaded)
+
+
+def _given(arguments: Sequence[str], nhwc_io: bool) -> dict[str, np.ndarray]:
+    """Inputs that the arguments name files for, in the order of dims of what was written."""
+    given: dict[str, np.ndarray] = {}
+    for spec in _all_of(arguments, "--input"):
+        name, equals, path = spec.partition("=")
+        if not equals:  # a .npz file with several
+            given.update(np.load(spec))
+        elif path not in ("random", "zeros"):
+            given[name] = _load(name, path)
+    return {k: np.moveaxis(v, 1, -1) if nhwc_io and v.ndim == 4 else v for k, v in given.items()}
 
 
 def _random(rng: np.random.Generator, detail: Mapping[str, Any], below: int) -> np.ndarray:
@@ -148,11 +182,17 @@ def _random(rng: np.random.Generator, detail: Mapping[str, Any], below: int) -> 
 
 
 def _worst(
-    model: str | os.PathLike[str], made: pathlib.Path, report: Mapping[str, Any], nhwc_io: bool
+    model: str | os.PathLike[str],
+    made: pathlib.Path,
+    report: Mapping[str, Any],
+    nhwc_io: bool,
+    rng: np.random.Generator,
+    given: Mapping[str, np.ndarray],
 ) -> float:
     """The greatest error of LiteRT's outputs against those of the original, run by hone.
 
-    `report` is the program's: its tolerances, and below what it draws the integers of inputs.
+    `report` is the program's: its tolerances, and below what it draws the integers of inputs. Inputs that are
+    not `given`, or not in the type that was written (--int8-io), are random.
     """
     try:
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
@@ -167,10 +207,14 @@ def _worst(
     kernels = {"experimental_op_resolver_type": OpResolverType.BUILTIN_REF} if model == made else {}
     runner = Interpreter(str(made), **kernels).get_signature_runner()
     session = InferenceSession(os.fspath(model))
-    rng = np.random.default_rng(0)
     below, rules = report["integers_below"], (report["rtol"], report["atol"])
     details = runner.get_input_details()
-    inputs = {name: _random(rng, detail, below.get(name, 2)) for name, detail in details.items()}
+    inputs = {
+        name: given[name]
+        if name in given and given[name].dtype == detail["dtype"]
+        else _random(rng, detail, below.get(name, 2))
+        for name, detail in details.items()
+    }
     want = session.run(None, {name: np.asarray(moved(v, 1, -1), order="C") for name, v in inputs.items()})
     got = runner(**inputs)
     worst = 0.0
@@ -239,7 +283,7 @@ def main(arguments: Sequence[str]) -> int:
     else:
         print(f"{output}: {report['file_bytes'] / 1e6:.1f} MB, converted in {report['convert_ms']:.0f} ms")
         print(
-            f"verified on random inputs: outputs differ by {report['outputs_max_abs']:.3g} at most by hone,"
+            f"verified: outputs differ by {report['outputs_max_abs']:.3g} at most by hone,"
             f" by {report['litert_max_abs']:.3g} by LiteRT"
         )
     return 0

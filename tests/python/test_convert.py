@@ -15,6 +15,7 @@ from onnx import TensorProto as P
 from onnx import helper, numpy_helper
 
 import hone
+from hone import _convert
 
 interpreter = pytest.importorskip("ai_edge_litert.interpreter", reason="needs ai-edge-litert")
 ort = pytest.importorskip("onnxruntime", reason="needs onnxruntime")
@@ -453,6 +454,35 @@ def test_litert_differs(tmp_path: pathlib.Path) -> None:
         hone.convert(path, tmp_path / "m.tflite", verify="litert", rtol=0, atol=0)
     assert [p.name for p in tmp_path.iterdir()] == ["m.onnx"]
     hone.convert(path, tmp_path / "m.tflite", verify="litert", rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ("npy", "npz", "pb"))
+def test_litert_runs_the_given_input(kind: str, tmp_path: pathlib.Path) -> None:
+    """The sine of what is given is exact in both; that of random numbers is not."""
+    path, given = tmp_path / "m.onnx", tmp_path / f"x.{kind}"
+    path.write_bytes(model([node("Sin", "x", "y")], (2, 3, 4, 5), ()))
+    zeros = np.zeros((2, 3, 4, 5), np.float32)
+    if kind == "pb":
+        onnx.save_tensor(numpy_helper.from_array(zeros, "x"), given)
+    elif kind == "npy":
+        np.save(given, zeros)
+    else:
+        np.savez(given, x=zeros)
+    spec = str(given) if kind == "npz" else f"x={given}"
+    command = [str(path), "-o", str(tmp_path / "m.tflite"), "--verify=litert", "--nhwc-io"]
+    command += ["--rtol=0", "--atol=0"]
+    assert _convert.main(command) == 1
+    assert _convert.main([*command, "--input", spec]) == 0
+
+
+def test_litert_obeys_the_seed(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "m.onnx").write_bytes(model([node("Neg", "x", "y")], (2, 3, 5), (), 3))
+    command = [str(tmp_path / "m.onnx"), "-o", str(tmp_path / "m.tflite"), "--verify", "litert"]
+    draw, drawn = _convert._random, []
+    monkeypatch.setattr(_convert, "_random", lambda *given: drawn.append(draw(*given)) or drawn[-1])
+    for seed in (1, 2, 1):
+        assert _convert.main([*command, f"--seed={seed}"]) == 0
+    assert np.array_equal(drawn[0], drawn[2]) and not np.array_equal(drawn[0], drawn[1])
 
 
 def test_litert_gets_indices_that_exist(tmp_path: pathlib.Path) -> None:
