@@ -86,6 +86,22 @@ typedef struct meter {
     cli_quantised *out;
 } meter;
 
+double cli_mean_error(const cli_loss *loss) {
+    return loss->n ? loss->sum_error / (double)loss->n : 0;
+}
+
+static cli_loss *find_loss(const cli_quantised *q, const char *name) {
+    for (int i = 0; i < q->n_loss; ++i) {
+        if (strcmp(q->loss[i].name, name) == 0)
+            return &q->loss[i];
+    }
+    return NULL;
+}
+
+const cli_loss *cli_loss_of(const cli_quantised *q, const char *name) {
+    return find_loss(q, name);
+}
+
 static int64_t largest_of(const float *v, int64_t n) {
     int64_t at = 0;
     for (int64_t i = 1; i < n; ++i)
@@ -111,14 +127,6 @@ static void compare(cli_loss *loss, const hone_tensor *a, const hone_tensor *b) 
     }
 }
 
-static cli_loss *loss_of(cli_quantised *q, const char *name) {
-    for (int i = 0; i < q->n_loss; ++i) {
-        if (strcmp(q->loss[i].name, name) == 0)
-            return &q->loss[i];
-    }
-    return NULL;
-}
-
 /* The same inputs through both graphs. */
 static hone_status measure(void *arg, cli_subject *before, const hone_tensor *inputs,
                            hone_error *err) {
@@ -135,7 +143,7 @@ static hone_status measure(void *arg, cli_subject *before, const hone_tensor *in
         int at = hone_engine_output_index(m->after.engine, io.name);
         const hone_tensor *a = hone_session_output(before->session, i);
         const hone_tensor *b = at < 0 ? NULL : hone_session_output(m->after.session, at);
-        cli_loss *loss = loss_of(m->out, io.name);
+        cli_loss *loss = find_loss(m->out, io.name);
         if (loss && a && b && a->dtype == HONE_DTYPE_F32 && b->dtype == HONE_DTYPE_F32 &&
             hone_same_dims(a, b))
             compare(loss, a, b);
@@ -237,10 +245,6 @@ static double sqnr(const cli_loss *x) {
     return x->sum_square_error > 0 ? 10 * log10(x->sum_square / x->sum_square_error) : 300;
 }
 
-static double mean_error(const cli_loss *x) {
-    return x->n ? x->sum_error / (double)x->n : 0;
-}
-
 void cli_quantised_print(const cli_quantised *q, FILE *to) {
     fprintf(to, "%d operators on integers, %d on floats; int8 beside float (runs: %d):\n",
             q->count.n_integer, q->count.n_float, q->n_samples);
@@ -250,7 +254,7 @@ void cli_quantised_print(const cli_quantised *q, FILE *to) {
         cli_cell(t, "%s", cli_name(x->name));
         cli_cell(t, "%.4g", x->largest);
         cli_cell(t, "%.3g", x->max_error);
-        cli_cell(t, "%.3g", mean_error(x));
+        cli_cell(t, "%.3g", cli_mean_error(x));
         cli_cell(t, "%.1f dB", sqnr(x));
         if (x->n_rows)
             cli_cell(t, "%" PRId64 " of %" PRId64, x->n_same, x->n_rows);
@@ -272,7 +276,7 @@ void cli_quantised_json(const cli_quantised *q, cli_json *j) {
         cli_json_text(j, "name", x->name);
         cli_json_number(j, "largest", x->largest);
         cli_json_number(j, "max_error", x->max_error);
-        cli_json_number(j, "mean_error", mean_error(x));
+        cli_json_number(j, "mean_error", cli_mean_error(x));
         cli_json_number(j, "sqnr_db", sqnr(x));
         cli_json_int(j, "rows", x->n_rows);
         cli_json_int(j, "same_class", x->n_same);

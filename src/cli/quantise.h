@@ -29,6 +29,9 @@ typedef struct cli_quantised {
 HONE_NODISCARD hone_status cli_quantise(const cli_args *args, const hone_model *model,
                                         hone_graph *g, hone_findings *findings, cli_quantised *out,
                                         hone_error *err);
+/** NULL: no float output is called so. */
+const cli_loss *cli_loss_of(const cli_quantised *q, const char *name);
+double cli_mean_error(const cli_loss *loss);
 void cli_quantised_print(const cli_quantised *q, FILE *to);
 void cli_quantised_json(const cli_quantised *q, cli_json *j);
 void cli_quantised_free(cli_quantised *q);

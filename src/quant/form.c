@@ -40,6 +40,7 @@ static const struct {
     {"Clip", HONE_QUANT_FREE, 1},
     {"HardSwish", HONE_QUANT_FREE, 1},
     {"LeakyRelu", HONE_QUANT_FREE, 1},
+    {"Gelu", HONE_QUANT_FREE, 1},
     {"Concat", HONE_QUANT_JOINED, -1},
     {"Max", HONE_QUANT_JOINED, -1},
     {"Min", HONE_QUANT_JOINED, -1},

@@ -283,7 +283,7 @@ static int count_alike(const hone_qplan *p, int from, const hone_node *like) {
 
 static bool note_floats(const hone_qplan *p, hone_findings *findings, hone_quant_count *count) {
     static const char *const cure = "none needed; the operator, or its attributes, have no integer "
-                                    "form, or its numbers no modest range";
+                                    "form, or its numbers no fitting range";
     *count = (hone_quant_count){0};
     for (int i = 0; i < p->graph->n_nodes; ++i) {
         const hone_node *n = p->graph->nodes[i];

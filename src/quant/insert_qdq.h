@@ -20,8 +20,9 @@ typedef struct hone_quant_count {
 
 /** Rewrite `g` (indexed, types inferred; indexed and inferred again afterwards). Values keep their
  * names: what was computed as v is v, dequantised. Values that `ranges` lacks, whose range is not
- * finite or beyond 2^20 (masks), stay floats. Operators that stay on floats are noted in
- * `findings`, once for each kind. */
+ * finite or beyond 2^20 (masks), stay floats, and results that the scale which the format fixes
+ * would leave fewer than 16 steps. Operators that stay on floats are noted in `findings`, once for
+ * each kind. */
 HONE_NODISCARD hone_status hone_quant_insert(hone_graph *g, hone_ranges *ranges,
                                              hone_findings *findings, hone_quant_count *count,
                                              hone_error *err);

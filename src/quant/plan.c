@@ -8,6 +8,8 @@
  */
 #define LARGEST 0x1p+20F
 
+enum { LEAST_STEPS = 16 };
+
 /* ---- ranges -----------------------------------------------------------------------------------
  */
 
@@ -140,9 +142,20 @@ static const hone_value *inner_operand(const hone_qplan *p, const hone_node *n) 
     return kind == HONE_QUANT_FREE || kind == HONE_QUANT_LAYER ? v : NULL;
 }
 
+/* The scale that the format fixes leaves the results hardly any steps: a softmax over many that are
+ * much alike. */
+static bool is_too_fine(const hone_qplan *p, const hone_node *n) {
+    const float *scale;
+    const int64_t *zero;
+    const hone_qvalue *q = &p->value[n->out[0]->id];
+    return !hone_quant_fixed(n, HONE_DTYPE_I8, &scale, &zero) ||
+           q->high - q->low < LEAST_STEPS * *scale;
+}
+
 static bool decide(hone_qplan *p, const hone_node *n) {
     hone_quant_form form = hone_quant_form_of(n);
-    if (form.kind == HONE_QUANT_NONE || !has_results(p, n))
+    if (form.kind == HONE_QUANT_NONE || !has_results(p, n) ||
+        (form.kind == HONE_QUANT_FIXED && is_too_fine(p, n)))
         return false;
     return form.kind == HONE_QUANT_LAYER ? is_layer(p, n) : has_operands(p, n, form.n_data);
 }

@@ -228,6 +228,8 @@ static void enter(tfl_legal *l, const hone_node *n, hone_quant_form form,
     if (!x || !has_one_type(l, n, form.n_data, x->type) ||
         (kind != HONE_QUANT_AS_INPUT && (!target || target->type != x->type)))
         return;
+    if (x->type == TFL_I16 && is_op(n, "Gelu"))
+        return;
     bool is_free = kind == HONE_QUANT_FREE || kind == HONE_QUANT_JOINED;
     tfl_stored result = is_free ? *target : *x;
     if (kind == HONE_QUANT_FIXED &&

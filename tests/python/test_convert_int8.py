@@ -59,7 +59,7 @@ class Model:
             [helper.make_tensor_value_info(name, P.FLOAT, None) for name in outputs],
             self.constants,
         )
-        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path)
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9), path)
         return path
 
     def samples(self, n: int = 16) -> dict[str, np.ndarray]:
@@ -137,6 +137,13 @@ def test_scales(tmp_path: pathlib.Path) -> None:
         t["quantization"] for t in tensors if tuple(t["shape"]) == (1, 3, 8, 8) and t["dtype"] == np.int8
     }
     np.testing.assert_allclose(by_type[np.int32]["scales"], by_type[np.int8]["scales"] * entry[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("op", ["Gelu", "LeakyRelu", "Tanh", "HardSwish", "LogSoftmax"])
+def test_activations(op: str, tmp_path: pathlib.Path) -> None:
+    m = Model()
+    report = check(m, tmp_path, m.add(op, m.conv("x", 3, 4)))
+    assert report["int8"]["nodes_on_floats"] == 0
 
 
 @pytest.mark.parametrize("op", ["Exp", "Erf", "Div"])

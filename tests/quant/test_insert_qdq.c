@@ -196,6 +196,17 @@ static void test_fixed_scale(void) {
     end(&b);
 }
 
+/* Steps of 1/256 would leave a softmax over many next to nothing. */
+static void test_small_probabilities(void) {
+    build b = begin();
+    hone_value *s = node(&b, "Softmax", conv(&b, b.x, W, NULL), NULL, NULL);
+    output(&b, s);
+    see(&b, s, 0, 0.06F);
+    quantise(&b, 0, 1);
+    check_operators(b.g, "D Q D Conv Q D Softmax");
+    end(&b);
+}
+
 static void test_floats_stay(void) {
     build b = begin();
     hone_value *y = conv(&b, b.x, W, NULL), *e = node(&b, "Exp", y, NULL, NULL);
@@ -301,6 +312,7 @@ int main(void) {
     test_large_bias();
     test_scales_are_shared();
     test_fixed_scale();
+    test_small_probabilities();
     test_floats_stay();
     test_wide_ranges();
     test_unseen();
