@@ -293,24 +293,25 @@ static hone_value *grid(tfr_import *im, const int64_t *dims, int n) {
 void tfr_build_dynamic_update_slice(tfr_import *im) {
     const tfr_tensor *x = tfr_in_tensor(im, 0), *u = tfr_in_tensor(im, 1);
     int n = x ? x->rank : 0;
-    int64_t most[HONE_MAX_RANK], dims[HONE_MAX_RANK];
+    int64_t dims[HONE_MAX_RANK];
     bool is_known = x && u && u->rank == n && n > 0;
-    for (int d = 0; is_known && d < n; ++d) {
-        is_known = x->dims[d] >= 0 && u->dims[d] >= 0 && u->dims[d] <= x->dims[d];
-        most[d] = x->dims[d] - u->dims[d];
-    }
+    for (int d = 0; is_known && d < n; ++d)
+        is_known = u->dims[d] >= 0 && (x->dims[d] < 0 || u->dims[d] <= x->dims[d]);
     if (!is_known) {
-        tfr_fail(im, HONE_E_UNSUPPORTED, "shapes that are not known, or do not fit each other");
+        tfr_fail(im, HONE_E_UNSUPPORTED,
+                 "an update of unknown shape, or one that does not fit what it updates");
         return;
     }
-    while (n > 1 && most[n - 1] == 0)
+    hone_value *most = tfr_binary(im, "Sub", tfr_unary(im, "Shape", tfr_in_raw(im, 0)),
+                                  tfr_const_i64(im, u->dims, n));
+    while (n > 1 && x->dims[n - 1] == u->dims[n - 1])
         --n;
     dims[0] = -1;
     for (int d = n; d < x->rank; ++d)
         dims[d - n + 1] = x->dims[d];
     hone_value *start = tfr_in_i64(im, 2);
     start = tfr_binary(im, "Max", start, list1(im, 0));
-    start = tfr_binary(im, "Min", start, tfr_const_i64(im, most, x->rank));
+    start = tfr_binary(im, "Min", start, most);
     start = tfr_make(im, "Slice", (hone_value *[]){start, list1(im, 0), list1(im, n)}, 3);
     hone_value *at = tfr_binary(im, "Add", grid(im, u->dims, n), start);
     hone_value *rows = tfr_reshape(im, tfr_in_raw(im, 1), dims, x->rank - n + 1);

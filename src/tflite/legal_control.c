@@ -5,6 +5,7 @@
 
 #include "tflite/convert_graph.h"
 #include "tflite/legal_ops.h"
+#include "tflite/subgraph.h"
 
 /* A value of the enclosing graph that subgraphs read. */
 typedef struct capture {
@@ -46,19 +47,8 @@ static bool add_captures(tfl_legal *l, const hone_node *n, captures *c, const ho
     return true;
 }
 
-/* A tensor of this graph with the type and dims of another graph's. */
-static int same_as(tfl_legal *l, const tfl_model *other, int tensor) {
-    if (tensor < 0 || l->is_out_of_memory)
-        return -1;
-    tfl_tensor t = other->tensors[tensor];
-    int own = tfl_temp(l, t.type, t.rank, t.dims);
-    if (own >= 0)
-        l->model.tensors[own].quant = t.quant;
-    return own;
-}
-
 static void give_capture(tfl_legal *inner, const tfl_model *outside, const capture *c, int i) {
-    int tensor = same_as(inner, outside, c->tensor);
+    int tensor = tfl_same_as(inner, outside, c->tensor);
     inner->model.inputs[i] = tensor;
     for (int k = 0; k < inner->graph->n_values; ++k) {
         const hone_value *v = inner->graph->values[k];
@@ -67,61 +57,13 @@ static void give_capture(tfl_legal *inner, const tfl_model *outside, const captu
     }
 }
 
-/* ---- subgraphs --------------------------------------------------------------------------------
- */
-
-static bool enter(tfl_legal *l, tfl_legal *inner, hone_graph *g, const char *name, int n_in,
-                  int n_out) {
-    *inner = (tfl_legal){.model = {.arena = l->model.arena, .name = name},
-                         .file = l->file,
-                         .graph = g,
-                         .is_fp16 = l->is_fp16,
-                         .findings = l->findings};
-    inner->model.inputs = tfl_alloc(inner, (size_t)n_in + 1, sizeof *inner->model.inputs);
-    inner->model.outputs = tfl_alloc(inner, (size_t)n_out + 1, sizeof *inner->model.outputs);
-    inner->model.n_inputs = n_in;
-    inner->model.n_outputs = n_out;
-    if (g && !inner->is_out_of_memory)
-        tfl_graph_begin(inner);
-    l->is_out_of_memory |= inner->is_out_of_memory;
-    return !inner->is_out_of_memory;
-}
-
-/* The subgraph's number; -1: out of memory, or something was refused. */
-static int leave(tfl_legal *l, tfl_legal *inner) {
-    if (!inner->is_out_of_memory && inner->findings->n_errors == 0)
-        tfl_graph_finish(inner);
-    l->is_out_of_memory |= inner->is_out_of_memory;
-    tfl_model *m = l->is_out_of_memory || l->findings->n_errors ? NULL : tfl_alloc(l, 1, sizeof *m);
-    if (!m)
-        return -1;
-    *m = inner->model;
-    const tfl_model *made = m;
-    if (!HONE_PUSH(m->arena, l->file->called, l->file->n_called, l->file->cap_called, made)) {
-        l->is_out_of_memory = true;
-        return -1;
-    }
-    return l->file->n_called;
-}
-
-static void call(tfl_legal *l, int code, const int *in, int n_in, const int *out, int n_out,
-                 const int *graphs) {
-    if (l->is_out_of_memory)
-        return;
-    tfl_operator *op = tfl_model_operator(&l->model, code, in, n_in, out, n_out);
-    if (!op)
-        l->is_out_of_memory = true;
-    tfl_option_i32(op, 0, graphs[0]);
-    tfl_option_i32(op, 1, graphs[1]);
-}
-
 /* ---- If ---------------------------------------------------------------------------------------
  */
 
 static int branch(tfl_legal *l, const hone_node *n, const char *name, const captures *c) {
     tfl_legal inner;
     hone_graph *g = hone_attr_graph(n, name);
-    if (!enter(l, &inner, g, name, c->n, g->n_outputs))
+    if (!tfl_subgraph_enter(l, &inner, g, name, c->n, g->n_outputs))
         return -1;
     for (int i = 0; i < c->n; ++i)
         give_capture(&inner, &l->model, &c->item[i], i);
@@ -130,7 +72,7 @@ static int branch(tfl_legal *l, const hone_node *n, const char *name, const capt
         inner.model.outputs[i] = tfl_check_value(&inner, n, g->outputs[i])
                                      ? tfl_graph_output(&inner, g->outputs[i], NULL, i)
                                      : -1;
-    return leave(l, &inner);
+    return tfl_subgraph_leave(l, &inner);
 }
 
 void tfl_legal_if(tfl_legal *l, const hone_node *n) {
@@ -149,9 +91,9 @@ void tfl_legal_if(tfl_legal *l, const hone_node *n) {
     for (int i = 0; i < n->n_out; ++i)
         out[i] = n->out[i]       ? tfl_give(l, n->out[i], NULL)
                  : graphs[0] < 0 ? -1
-                                 : same_as(l, tfl_model_subgraph(l->file, graphs[0]),
-                                           tfl_model_subgraph(l->file, graphs[0])->outputs[i]);
-    call(l, TFL_IF, in, c.n + 1, out, n->n_out, graphs);
+                                 : tfl_same_as(l, tfl_model_subgraph(l->file, graphs[0]),
+                                               tfl_model_subgraph(l->file, graphs[0])->outputs[i]);
+    tfl_call(l, TFL_IF, in, c.n + 1, out, n->n_out, graphs);
 }
 
 /* ---- Loop -------------------------------------------------------------------------------------
@@ -275,11 +217,11 @@ static void give_inputs(tfl_legal *l, tfl_legal *inner, const loop *p) {
     int *in = inner->model.inputs;
     in[TURN] = tfl_give(inner, p->body->inputs[0], NULL);
     in[CONDITION] = tfl_give(inner, p->body->inputs[1], NULL);
-    in[LIMIT] = same_as(inner, &l->model, p->first[LIMIT]);
+    in[LIMIT] = tfl_same_as(inner, &l->model, p->first[LIMIT]);
     for (int i = 0; i < p->n_states; ++i)
         in[FIRST_STATE + i] = tfl_give(inner, p->body->inputs[2 + i], NULL);
     for (int i = 0; i < p->n_scans; ++i)
-        in[p->first_scan + i] = same_as(inner, &l->model, p->first[p->first_scan + i]);
+        in[p->first_scan + i] = tfl_same_as(inner, &l->model, p->first[p->first_scan + i]);
     for (int i = 0; i < p->captures.n; ++i)
         give_capture(inner, &l->model, &p->captures.item[i], p->first_capture + i);
 }
@@ -339,28 +281,28 @@ static void list_outputs(tfl_legal *inner, const loop *p) {
 
 static int loop_body(tfl_legal *l, const loop *p) {
     tfl_legal inner;
-    if (!enter(l, &inner, p->body, "body", p->n, p->n))
+    if (!tfl_subgraph_enter(l, &inner, p->body, "body", p->n, p->n))
         return -1;
     give_inputs(l, &inner, p);
     tfl_graph_nodes(&inner);
     if (!inner.is_out_of_memory)
         list_outputs(&inner, p);
-    return leave(l, &inner);
+    return tfl_subgraph_leave(l, &inner);
 }
 
 /* Another turn: the condition holds, and there are turns left. */
 static int loop_condition(tfl_legal *l, const loop *p, const tfl_model *body) {
     tfl_legal inner;
-    if (!enter(l, &inner, NULL, "condition", p->n, 1))
+    if (!tfl_subgraph_enter(l, &inner, NULL, "condition", p->n, 1))
         return -1;
     int *in = inner.model.inputs;
     for (int i = 0; i < p->n; ++i)
-        in[i] = same_as(&inner, body, body->inputs[i]);
+        in[i] = tfl_same_as(&inner, body, body->inputs[i]);
     int left = tfl_temp(&inner, TFL_BOOL, 0, NULL), both = tfl_temp(&inner, TFL_BOOL, 0, NULL);
     tfl_op2(&inner, TFL_LESS, of_rank(&inner, in[TURN], 0), of_rank(&inner, in[LIMIT], 0), left);
     tfl_op2(&inner, TFL_LOGICAL_AND, of_rank(&inner, in[CONDITION], 0), left, both);
     inner.model.outputs[0] = both;
-    return leave(l, &inner);
+    return tfl_subgraph_leave(l, &inner);
 }
 
 static bool grows(const loop *p, int i) {
@@ -395,7 +337,7 @@ void tfl_legal_loop(tfl_legal *l, const hone_node *n) {
         bool is_seen = k >= 0 && k < n->n_out && n->out[k] && !grows(&p, i);
         out[i] = is_seen ? tfl_give(l, n->out[k], NULL) : tfl_like(l, p.first[i]);
     }
-    call(l, TFL_WHILE, p.first, p.n, out, p.n, graphs);
+    tfl_call(l, TFL_WHILE, p.first, p.n, out, p.n, graphs);
     for (int i = p.first_scan; out && i < p.first_capture && grows(&p, i); ++i)
         give_grown(l, n->out[i - FIRST_STATE], out[i]);
 }

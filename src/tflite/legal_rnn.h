@@ -34,9 +34,30 @@ static inline bool tfl_rnn_is_reverse(const tfl_rnn *m, int direction) {
 /** The node's output i is there, and something reads it. */
 bool tfl_rnn_wants(const hone_node *n, int i);
 
-/** Steps, which keep no state from run to run: the sizes are known, and there are at most
- * TFL_RNN_MAX_STEPS. NULL, or why not. */
-enum { TFL_RNN_MAX_STEPS = 64 };
+/* A step. The gates are computed from the input for all steps at once, in one or two products. */
+enum { TFL_RNN_MAX_PARTS = 2 };
+typedef struct tfl_rnn_cell tfl_rnn_cell;
+struct tfl_rnn_cell {
+    const tfl_rnn *m;
+    int direction;
+    int n_parts;
+    int gates[TFL_RNN_MAX_PARTS];     /* of each part */
+    bool adds_r[TFL_RNN_MAX_PARTS];   /* the recurrent bias goes with the input's share */
+    int r[TFL_RNN_MAX_PARTS], r_bias; /* tensors: recurrent weights; bias of the last part, or -1 */
+    bool is_reset_last;               /* GRU: linear_before_reset */
+    /* From the input's shares and the states h and c before to those after. */
+    void (*step)(tfl_legal *l, const tfl_rnn_cell *c, const int *x, int *state);
+};
+/** With constants in l's graph, where its steps are. */
+tfl_rnn_cell tfl_rnn_make_cell(tfl_legal *l, const tfl_rnn *m, int direction);
+/** The input's share of each part, [time, batch, gates * units], from x [time * batch, n_in]. */
+void tfl_rnn_shares(tfl_legal *l, const tfl_rnn_cell *c, int x, int *share);
+/** States of a cell: h, and c of LSTM. */
+static inline int tfl_rnn_states(const tfl_rnn *m) {
+    return m->n_gates == 4 ? 2 : 1;
+}
+
+/** Steps, which keep no state from run to run. NULL, or why they cannot be written. */
 const char *tfl_rnn_steps_obstacle(const hone_node *n);
 void tfl_rnn_write_steps(tfl_legal *l, const tfl_rnn *m);
 

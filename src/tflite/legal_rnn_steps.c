@@ -1,51 +1,16 @@
-/* The steps of LSTM and GRU layers written one by one: about ten operators each. ONNX's gates are
- * i, o, f, c and z, r, h (operator specification, LSTM-22 and GRU-22). */
-#include "tflite/legal_ops.h"
+/* The steps of LSTM and GRU layers: a few are written one by one, about ten operators each; more,
+ * or a number that is known at run time only, are turns of a WHILE. */
 #include "tflite/legal_rnn.h"
+#include "tflite/subgraph.h"
 
-/* The gates of a layer are computed from the input for all steps at once, in one or two products.
- */
-enum { MAX_PARTS = 2 };
-
-typedef struct cell cell;
-struct cell {
-    const tfl_rnn *m;
-    int direction;
-    int n_parts;
-    int gates[MAX_PARTS];     /* of each part */
-    bool adds_r[MAX_PARTS];   /* the recurrent bias goes with the input's share */
-    int r[MAX_PARTS], r_bias; /* tensors: recurrent weights; bias of the last part, or -1 */
-    bool is_reset_last;       /* GRU: linear_before_reset */
-    /* From the input's shares and the states h and c before to those after. */
-    void (*step)(tfl_legal *l, const cell *c, const int *x, int *state);
-};
+enum { MAX_WRITTEN = 64 };
 
 const char *tfl_rnn_steps_obstacle(const hone_node *n) {
     const int64_t *x = n->in[0]->type.dims;
     bool is_batch_first = hone_attr_int(n, "layout", 0) != 0;
-    int64_t time = x[is_batch_first], batch = x[!is_batch_first];
-    if (time < 1 || time > TFL_RNN_MAX_STEPS || batch < 1 || x[2] < 1)
-        return "batch and length must be known, and the length from 1 to 64";
+    if (x[!is_batch_first] < 1 || x[2] < 1 || x[is_batch_first] == 0)
+        return "the batch size must be known (--shape)";
     return NULL;
-}
-
-static int dense(tfl_legal *l, int x, int w, int b, int64_t rows, int64_t columns) {
-    int in[3] = {x, w, b};
-    int out = tfl_temp(l, TFL_F32, 2, (int32_t[]){(int32_t)rows, (int32_t)columns});
-    tfl_no_activation(tfl_op(l, TFL_FULLY_CONNECTED, in, 3, out));
-    return out;
-}
-
-/* Bias of the rows [from, from + n) of the gates; the recurrent one is added where `with_r` says.
- */
-static int bias(tfl_legal *l, const cell *c, int64_t from, int64_t n, bool with_r) {
-    const int64_t all = c->m->n_gates * c->m->units;
-    const float *b = c->m->b ? c->m->b + c->direction * 2 * all : NULL;
-    int32_t dim = (int32_t)n;
-    float *v = tfl_alloc(l, (size_t)n, sizeof *v);
-    for (int64_t i = 0; v && b && i < n; ++i)
-        v[i] = b[from + i] + (with_r ? b[all + from + i] : 0);
-    return tfl_const(l, TFL_F32, 1, &dim, v);
 }
 
 /* `count` tensors of [batch, columns] that a tensor holds one after the other; false: no memory. */
@@ -64,104 +29,24 @@ static bool cut(tfl_legal *l, const tfl_rnn *m, int x, int count, int64_t column
     return op != NULL;
 }
 
-/* The `count` gates of [batch, units] that x [batch, count * units] holds; false: no memory. */
-static bool split(tfl_legal *l, const cell *c, int x, int count, int *gate) {
-    int32_t dims[2] = {(int32_t)c->m->batch, (int32_t)c->m->units};
-    int in[2] = {tfl_const_i32(l, 1), x};
-    for (int i = 0; i < count; ++i)
-        gate[i] = tfl_temp(l, TFL_F32, 2, dims);
-    if (x < 0 || l->is_out_of_memory)
-        return false;
-    tfl_operator *op = tfl_model_operator(&l->model, TFL_SPLIT, in, 2, gate, count);
-    if (!op)
-        l->is_out_of_memory = true;
-    tfl_option_i32(op, 0, count);
-    return op != NULL;
-}
+/* ---- steps one by one -------------------------------------------------------------------------
+ */
 
-/* ---- the cells ---- */
-
-static void gru_step(tfl_legal *l, const cell *c, const int *x, int *state) {
-    const int64_t units = c->m->units, batch = c->m->batch;
-    int gate[2], zr = dense(l, state[0], c->r[0], -1, batch, 2 * units);
-    zr = tfl_apply1(l, TFL_LOGISTIC, tfl_apply2(l, TFL_ADD, x[0], zr));
-    if (!split(l, c, zr, 2, gate))
-        return;
-    int h = c->is_reset_last ? state[0] : tfl_apply2(l, TFL_MUL, gate[1], state[0]);
-    h = dense(l, h, c->r[1], c->r_bias, batch, units);
-    if (c->is_reset_last)
-        h = tfl_apply2(l, TFL_MUL, gate[1], h);
-    h = tfl_apply1(l, TFL_TANH, tfl_apply2(l, TFL_ADD, x[1], h));
-    int back = tfl_apply2(l, TFL_MUL, gate[0], tfl_apply2(l, TFL_SUB, state[0], h));
-    state[0] = tfl_apply2(l, TFL_ADD, h, back);
-}
-
-static void lstm_step(tfl_legal *l, const cell *c, const int *x, int *state) {
-    enum { I, O, F, C };
-    int gate[4], all = dense(l, state[0], c->r[0], -1, c->m->batch, 4 * c->m->units);
-    if (!split(l, c, tfl_apply2(l, TFL_ADD, x[0], all), 4, gate))
-        return;
-    for (int k = 0; k < 4; ++k)
-        gate[k] = tfl_apply1(l, k == C ? TFL_TANH : TFL_LOGISTIC, gate[k]);
-    int kept = tfl_apply2(l, TFL_MUL, gate[F], state[1]);
-    state[1] = tfl_apply2(l, TFL_ADD, kept, tfl_apply2(l, TFL_MUL, gate[I], gate[C]));
-    state[0] = tfl_apply2(l, TFL_MUL, gate[O], tfl_apply1(l, TFL_TANH, state[1]));
-}
-
-static cell make_cell(tfl_legal *l, const tfl_rnn *m, int direction) {
-    const int64_t u = m->units;
-    const float *r = m->r + direction * m->n_gates * u * u;
-    cell c = {.m = m, .direction = direction, .n_parts = 1, .gates = {4}, .adds_r = {true}};
-    c.r_bias = -1;
-    c.step = lstm_step;
-    c.r[0] = tfl_rnn_matrix(l, r, (m->n_gates == 4 ? 4 : 2) * u, u);
-    if (m->n_gates == 4)
-        return c;
-    c.step = gru_step;
-    c.is_reset_last = hone_attr_int(m->node, "linear_before_reset", 0) != 0;
-    c.n_parts = 2;
-    c.gates[0] = 2;
-    c.gates[1] = 1;
-    c.adds_r[1] = !c.is_reset_last;
-    c.r[1] = tfl_rnn_matrix(l, r + 2 * u * u, u, u);
-    int32_t dim = (int32_t)u;
-    if (c.is_reset_last && m->b)
-        c.r_bias = tfl_const(l, TFL_F32, 1, &dim, m->b + direction * 6 * u + 5 * u);
-    return c;
-}
-
-/* ---- a direction ---- */
-
-/* The input's share of each part, step by step. */
-static bool input_shares(tfl_legal *l, const cell *c, int x, int (*share)[MAX_PARTS]) {
+/* [time, batch, units]; the states h and c become the last ones. */
+static int written(tfl_legal *l, const tfl_rnn_cell *c, const int *share, int *state) {
     const tfl_rnn *m = c->m;
-    const float *w = m->w + c->direction * m->n_gates * m->units * m->n_in;
-    int64_t from = 0;
-    for (int p = 0; p < c->n_parts; ++p) {
-        int steps[TFL_RNN_MAX_STEPS];
-        int64_t rows = c->gates[p] * m->units;
-        int part = tfl_rnn_matrix(l, w + from * m->n_in, rows, m->n_in);
-        int all = dense(l, x, part, bias(l, c, from, rows, c->adds_r[p]), m->time * m->batch, rows);
-        if (!cut(l, m, all, (int)m->time, rows, steps))
-            return false;
-        for (int64_t t = 0; t < m->time; ++t)
-            share[t][p] = steps[t];
-        from += rows;
-    }
-    return true;
-}
-
-/* [time * batch, in] to [time, batch, units]; the states h and c become the last ones. */
-static int run_direction(tfl_legal *l, const tfl_rnn *m, int direction, int x, int *state) {
-    int share[TFL_RNN_MAX_STEPS][MAX_PARTS], y[TFL_RNN_MAX_STEPS], n = (int)m->time;
+    int part[TFL_RNN_MAX_PARTS][MAX_WRITTEN], y[MAX_WRITTEN], n = (int)m->time;
     int32_t flat[2] = {(int32_t)(m->time * m->batch), (int32_t)m->units};
     int32_t dims[3] = {n, (int32_t)m->batch, flat[1]};
-    cell c = make_cell(l, m, direction);
-    if (!input_shares(l, &c, x, share))
-        return -1;
+    for (int p = 0; p < c->n_parts; ++p) {
+        if (!cut(l, m, share[p], n, c->gates[p] * m->units, part[p]))
+            return -1;
+    }
     for (int i = 0; i < n; ++i) {
-        int t = tfl_rnn_is_reverse(m, direction) ? n - 1 - i : i;
-        c.step(l, &c, share[t], state);
+        int t = tfl_rnn_is_reverse(m, c->direction) ? n - 1 - i : i, x[TFL_RNN_MAX_PARTS];
+        for (int p = 0; p < c->n_parts; ++p)
+            x[p] = part[p][t];
+        c->step(l, c, x, state);
         y[t] = state[0];
     }
     int out = tfl_temp(l, TFL_F32, 2, flat);
@@ -170,6 +55,110 @@ static int run_direction(tfl_legal *l, const tfl_rnn *m, int direction, int x, i
     tfl_option_byte(op, 1, TFL_ACT_NONE);
     return tfl_reshape(l, out, 3, dims);
 }
+
+/* ---- a loop -----------------------------------------------------------------------------------
+ * Handed from turn to turn: the turn's number, the number of turns, all outputs, the states, and
+ * the input's shares, which never change. */
+
+enum { TURN, TURNS, OUTPUTS, STATES, MAX_HANDED = STATES + 2 + TFL_RNN_MAX_PARTS };
+
+static int element(tfl_legal *l, int x, int index, int rank, const int32_t *dims) {
+    int out = tfl_shaped_like(l, x, rank, dims);
+    tfl_operator *op = tfl_op2(l, TFL_GATHER, x, index, out);
+    tfl_option_i32(op, 0, 0);
+    return out;
+}
+
+/* The first dim of a tensor of three. */
+static int length_of(tfl_legal *l, int x, int64_t known) {
+    int32_t rank = 3;
+    if (known >= 0)
+        return tfl_const_i32(l, (int32_t)known);
+    int shape = tfl_temp(l, TFL_I32, 1, &rank);
+    tfl_option_byte(tfl_op1(l, TFL_SHAPE, x, shape), 0, TFL_I32);
+    return element(l, shape, tfl_const_i32(l, 0), 0, NULL);
+}
+
+/* `all` with the state h at its place in time. */
+static int stored(tfl_legal *l, const tfl_rnn *m, int all, int index, int h) {
+    int32_t one[1] = {1}, zeros[2] = {0}, three = 3;
+    int32_t dims[3] = {1, (int32_t)m->batch, (int32_t)m->units};
+    int parts[2] = {tfl_reshape(l, index, 1, one), tfl_const_i32s(l, zeros, 2)};
+    int at = tfl_temp(l, TFL_I32, 1, &three), out = tfl_like(l, all);
+    tfl_operator *op = tfl_op(l, TFL_CONCATENATION, parts, 2, at);
+    tfl_option_i32(op, 0, 0);
+    tfl_option_byte(op, 1, TFL_ACT_NONE);
+    int in[3] = {all, tfl_reshape(l, h, 3, dims), at};
+    tfl_op(l, TFL_DYNAMIC_UPDATE_SLICE, in, 3, out);
+    return out;
+}
+
+static int loop_body(tfl_legal *l, const tfl_rnn_cell *outer, const int *first, int n) {
+    const tfl_rnn *m = outer->m;
+    tfl_legal inner;
+    int n_states = tfl_rnn_states(m), state[2], x[TFL_RNN_MAX_PARTS];
+    if (!tfl_subgraph_enter(l, &inner, NULL, "body", n, n))
+        return -1;
+    int *in = inner.model.inputs, *out = inner.model.outputs;
+    for (int i = 0; i < n; ++i)
+        out[i] = in[i] = tfl_same_as(&inner, &l->model, first[i]);
+    tfl_rnn_cell c = tfl_rnn_make_cell(&inner, m, outer->direction);
+    int index = in[TURN];
+    out[TURN] = tfl_apply2(&inner, TFL_ADD, in[TURN], tfl_const_i32(&inner, 1));
+    if (tfl_rnn_is_reverse(m, c.direction))
+        index = tfl_apply2(&inner, TFL_SUB, in[TURNS], out[TURN]);
+    for (int p = 0; p < c.n_parts; ++p) {
+        int32_t dims[2] = {(int32_t)m->batch, (int32_t)(c.gates[p] * m->units)};
+        x[p] = element(&inner, in[STATES + n_states + p], index, 2, dims);
+    }
+    for (int k = 0; k < n_states; ++k)
+        state[k] = in[STATES + k];
+    c.step(&inner, &c, x, state);
+    for (int k = 0; k < n_states; ++k)
+        out[STATES + k] = state[k];
+    out[OUTPUTS] = stored(&inner, m, in[OUTPUTS], index, state[0]);
+    return tfl_subgraph_leave(l, &inner);
+}
+
+static int loop_condition(tfl_legal *l, const int *first, int n) {
+    tfl_legal inner;
+    if (!tfl_subgraph_enter(l, &inner, NULL, "condition", n, 1))
+        return -1;
+    int *in = inner.model.inputs, left = tfl_temp(&inner, TFL_BOOL, 0, NULL);
+    for (int i = 0; i < n; ++i)
+        in[i] = tfl_same_as(&inner, &l->model, first[i]);
+    tfl_op2(&inner, TFL_LESS, in[TURN], in[TURNS], left);
+    inner.model.outputs[0] = left;
+    return tfl_subgraph_leave(l, &inner);
+}
+
+/* As `written`. What the outputs hold at first is overwritten. */
+static int looped(tfl_legal *l, const tfl_rnn_cell *c, const int *share, int *state) {
+    const tfl_rnn *m = c->m;
+    int n_states = tfl_rnn_states(m), n = STATES + n_states + c->n_parts;
+    int first[MAX_HANDED], out[MAX_HANDED];
+    int32_t begin[3] = {0}, size[3] = {-1, -1, (int32_t)m->units};
+    int32_t dims[3] = {(int32_t)m->time, (int32_t)m->batch, size[2]};
+    first[TURN] = tfl_const_i32(l, 0);
+    first[TURNS] = length_of(l, share[0], m->time);
+    first[OUTPUTS] = tfl_temp(l, TFL_F32, 3, dims);
+    int in[3] = {share[0], tfl_const_i32s(l, begin, 3), tfl_const_i32s(l, size, 3)};
+    tfl_op(l, TFL_SLICE, in, 3, first[OUTPUTS]);
+    for (int k = 0; k < n_states; ++k)
+        first[STATES + k] = state[k];
+    for (int p = 0; p < c->n_parts; ++p)
+        first[STATES + n_states + p] = share[p];
+    for (int i = 0; i < n; ++i)
+        out[i] = tfl_like(l, first[i]);
+    int graphs[2] = {loop_condition(l, first, n), loop_body(l, c, first, n)};
+    tfl_call(l, TFL_WHILE, first, n, out, n, graphs);
+    for (int k = 0; k < n_states; ++k)
+        state[k] = out[STATES + k];
+    return out[OUTPUTS];
+}
+
+/* ---- a layer ----------------------------------------------------------------------------------
+ */
 
 /* State `which` (h, c) of each direction before the first step. */
 static bool first_state(tfl_legal *l, const tfl_rnn *m, int which, int (*state)[2]) {
@@ -188,16 +177,21 @@ static bool first_state(tfl_legal *l, const tfl_rnn *m, int which, int (*state)[
 }
 
 void tfl_rnn_write_steps(tfl_legal *l, const tfl_rnn *m) {
-    int n_states = m->n_gates == 4 ? 2 : 1, state[2][2], y[2] = {-1, -1};
-    int32_t flat[2] = {(int32_t)(m->time * m->batch), (int32_t)m->n_in};
+    int n_states = tfl_rnn_states(m), state[2][2], y[2] = {-1, -1};
+    bool is_short = m->time > 0 && m->time <= MAX_WRITTEN;
+    int32_t flat[2] = {m->time < 0 ? -1 : (int32_t)(m->time * m->batch), (int32_t)m->n_in};
     int32_t one[3] = {1, (int32_t)m->batch, (int32_t)m->units};
     int x = tfl_reshape(l, tfl_rnn_input(l, m), 2, flat);
     for (int k = 0; k < n_states; ++k) {
         if (!first_state(l, m, k, state))
             return;
     }
-    for (int d = 0; d < m->n_dirs; ++d)
-        y[d] = run_direction(l, m, d, x, state[d]);
+    for (int d = 0; d < m->n_dirs; ++d) {
+        int share[TFL_RNN_MAX_PARTS];
+        const tfl_rnn_cell c = tfl_rnn_make_cell(l, m, d);
+        tfl_rnn_shares(l, &c, x, share);
+        y[d] = (is_short ? written : looped)(l, &c, share, state[d]);
+    }
     if (m->node->out[0])
         tfl_rnn_give_all(l, m, y);
     for (int k = 0; k < n_states; ++k) {

@@ -150,9 +150,25 @@ def test_batch_first(op: str, direction: str, has_state: bool, tmp_path: pathlib
 
 
 @pytest.mark.parametrize("op", ("GRU", "LSTM"))
+@pytest.mark.parametrize("direction", ("forward", "reverse", "bidirectional"))
+@pytest.mark.parametrize("has_state", (False, True))
 @pytest.mark.parametrize("time", ("n", 65))
-def test_length_must_be_short_and_known(op: str, time: int | str, tmp_path: pathlib.Path) -> None:
-    (tmp_path / "m.onnx").write_bytes(layer(op, time, 1))
+def test_many_steps_are_a_loop(
+    op: str, direction: str, has_state: bool, time: int | str, tmp_path: pathlib.Path
+) -> None:
+    directions = 2 if direction == "bidirectional" else 1
+    options = {"direction": direction} | ({"linear_before_reset": 1} if op == "GRU" and has_state else {})
+    bytes_ = layer(op, time, directions, True, has_state, **options)
+    for length in (65,) if time == 65 else (1, 7, 70):
+        feeds = feeds_of(op, length, directions, has_state)
+        assert "WHILE" in check(tmp_path, bytes_, feeds, by_onnx_runtime(bytes_, feeds))
+
+
+@pytest.mark.parametrize("op", ("GRU", "LSTM"))
+def test_batch_must_be_known(op: str, tmp_path: pathlib.Path) -> None:
+    model = onnx.load_from_string(layer(op, 6, 1))
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_param = "batch"
+    onnx.save(model, tmp_path / "m.onnx")
     with pytest.raises(hone.ConvertError) as error:
         hone.convert(tmp_path / "m.onnx", tmp_path / "m.tflite")
     assert [f["reason"] for f in error.value.findings] == ["unsupported-form"]
