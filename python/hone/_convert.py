@@ -57,7 +57,7 @@ def convert(
         int8: compute on 8-bit integers; needs `calibrate`.
         calibrate: samples of the inputs that set the integers' ranges: a mapping of input names to arrays, a
             .npz or .npy file, a folder of such files, "random" (for timing only), or a list of these. Arrays
-            whose first dim is a multiple of the model's are that many samples.
+            whose first dim is a multiple of the model's, or open there, are that many samples.
         int8_io: with int8, inputs and outputs are integers, too.
         nhwc_io: images in and out channels-last.
         verify: who runs the result beside the original: "hone", "litert" (hone, and then LiteRT's

@@ -340,9 +340,9 @@ const cli_verb cli_convert = {
             "their order of dims.\n\n"
             "--int8 makes a float model one of 8-bit integers. Samples of its inputs set the\n"
             "ranges: arrays called as the inputs in a .npz file, or a folder of such files; where\n"
-            "the first dim is a multiple of the model's, an array is that many samples. Operators\n"
-            "without a form on integers stay on floats; the report names them, and says how far\n"
-            "the outputs are from the float model's on the samples.\n\n"
+            "the first dim is a multiple of the model's, or open there, an array is that many\n"
+            "samples. Operators without a form on integers stay on floats; the report names them,\n"
+            "and says how far the outputs are from the float model's on the samples.\n\n"
             "Quantised models, either way, compute on integers in TensorFlow Lite and on rounded\n"
             "floats in ONNX. The integers that outputs are made of (before a softmax at the end)\n"
             "may differ by 16 quantisation steps, and by 2 in the mean.",

@@ -18,13 +18,14 @@ typedef struct walker {
 /* ---- one file ---------------------------------------------------------------------------------
  */
 
-/* How many of the model's batches the tensor holds; 1 where the model leaves dim 0 open. */
+/* How many of the model's batches the tensor holds; where dim 0 is open, it counts samples. */
 static int64_t batches(const hone_engine *e, int i, const hone_tensor *t) {
     hone_io_info io;
     if (t->kind != HONE_KIND_TENSOR || t->rank < 1 || !hone_engine_input(e, i, &io) ||
-        io.rank != t->rank || io.dims[0] < 1 || t->dims[0] % io.dims[0] != 0)
+        io.rank != t->rank || t->dims[0] < 1)
         return 1;
-    return t->dims[0] / io.dims[0];
+    int64_t batch = io.dims[0] > 0 ? io.dims[0] : 1;
+    return t->dims[0] % batch == 0 ? t->dims[0] / batch : 1;
 }
 
 /* Batch `at` of `n`; others than those of n batches are whole. */

@@ -269,6 +269,12 @@ expect 0 "steps at most" convert "$tmp/q.onnx" -o "$tmp/q2.tflite"
 expect 0 "y .output. .* 0 of 5" diff "$tmp/q.tflite" "$tmp/q2.tflite" --rtol 0 --atol 0
 expect 0 "QConv +ai.hone +1" inspect "$tmp/q.tflite"
 
+# A float model on integers.
+expect 0 "on integers, 0 on floats" convert "$model" -o "$tmp/i.tflite" --int8 --calibrate random
+expect 0 '"sqnr_db"' convert "$model" -o "$tmp/i.tflite" --int8 --int8-io --calibrate random --json
+holds "convert --int8 --json" is_json "$tmp/out"
+expect 2 "needs samples" convert "$model" -o "$tmp/i.tflite" --int8
+
 if [ $failures != 0 ]; then
     echo "$failures checks failed"
     exit 1

@@ -211,6 +211,12 @@ def test_samples(tmp_path: pathlib.Path) -> None:
     assert len(set(scales)) == 1 and scales[0][0] == pytest.approx((9 - x.min()) / 255, rel=1e-6)
 
 
+def test_samples_of_an_open_batch(tmp_path: pathlib.Path) -> None:
+    images = np.random.default_rng(0).uniform(0, 255, (5, 1, 28, 28)).astype(np.float32)
+    report = hone.convert(DIGITS, tmp_path / "m.tflite", int8=True, calibrate={"image": images})
+    assert report["int8"]["samples"] == 5 and report["int8"]["outputs"][0]["rows"] == 5
+
+
 def test_same_file_twice(tmp_path: pathlib.Path) -> None:
     m = Model()
     source = m.save(tmp_path / "m.onnx", m.conv("x", 3, 4))
