@@ -147,7 +147,7 @@ static void choose_scales(const layer *y) {
     for (int64_t k = 0; k < y->n; ++k) {
         double least = b ? fabs((double)b[k]) / ((double)y->x_scale * LARGEST_BIAS) : 0;
         scale[k] = fmaxf(scale[k], (float)least);
-        if (!(scale[k] > 0x1p-100F)) /* nothing but zeros */
+        if (!(scale[k] > HONE_QUANT_LEAST_SCALE)) /* nothing but zeros */
             scale[k] = 1;
     }
 }

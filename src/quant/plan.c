@@ -152,12 +152,26 @@ static bool is_too_fine(const hone_qplan *p, const hone_node *n) {
            q->high - q->low < LEAST_STEPS * *scale;
 }
 
+static float width(const hone_qplan *p, const hone_value *v) {
+    return p->value[v->id].high - p->value[v->id].low;
+}
+
+/* A difference of numbers that are much alike: LiteRT ends the process when the result's scale is
+ * below the operands' by more than 2^19 (add.cc and sub.cc: a multiplier above 1). */
+static bool cancels(const hone_qplan *p, const hone_node *n) {
+    if (!hone_is(n, "Add") && !hone_is(n, "Sub"))
+        return false;
+    return width(p, n->out[0]) * 0x1p+16F < fmaxf(width(p, n->in[0]), width(p, n->in[1]));
+}
+
 static bool decide(hone_qplan *p, const hone_node *n) {
     hone_quant_form form = hone_quant_form_of(n);
     if (form.kind == HONE_QUANT_NONE || !has_results(p, n) ||
         (form.kind == HONE_QUANT_FIXED && is_too_fine(p, n)))
         return false;
-    return form.kind == HONE_QUANT_LAYER ? is_layer(p, n) : has_operands(p, n, form.n_data);
+    if (form.kind == HONE_QUANT_LAYER)
+        return is_layer(p, n);
+    return has_operands(p, n, form.n_data) && !cancels(p, n);
 }
 
 static void decide_all(hone_qplan *p) {
@@ -250,7 +264,7 @@ static void set_scale(hone_qvalue *q, const hone_qvalue *r, bool is_mixed) {
         return;
     }
     q->scale = (r->high - r->low) / 255;
-    if (!(q->scale > 0x1p-100F)) /* nothing but zeros */
+    if (!(q->scale > HONE_QUANT_LEAST_SCALE)) /* nothing but zeros */
         q->scale = 1;
     q->zero = (int)lround(-128 - (double)r->low / (double)q->scale);
     q->zero = q->zero < -128 ? -128 : q->zero > 127 ? 127 : q->zero;

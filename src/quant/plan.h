@@ -6,6 +6,9 @@
 #include "quant/form.h"
 #include "quant/observe.h"
 
+/* Smaller scales are those of zeros. The product of two is a float still. */
+#define HONE_QUANT_LEAST_SCALE 0x1p-60F
+
 typedef struct hone_qvalue {
     bool is_usable;  /* a float value of known, modest range */
     bool is_made;    /* by a node that computes on integers */

@@ -236,6 +236,31 @@ static void test_wide_ranges(void) {
     }
 }
 
+/* LiteRT has no such difference. */
+static void test_cancelled(void) {
+    build b = begin();
+    hone_value *y = conv(&b, b.x, W, NULL), *z = conv(&b, b.x, W, NULL);
+    z->name = "z";
+    b.g->nodes[1]->out[0]->name = "z";
+    output(&b, node(&b, "Sub", y, z, NULL));
+    see(&b, b.g->outputs[0], 0, 1e-7F);
+    quantise(&b, -1, 1);
+    CHECK(b.count.n_integer == 2 && b.count.n_float == 1);
+    end(&b);
+}
+
+/* Numbers next to nothing, beside biases: no scale becomes 0. */
+static void test_tiny_numbers(void) {
+    build b = begin();
+    output(&b, conv(&b, b.x, (const float[]){1e-30F, 0, 1, 1}, (const float[]){1e-30F, 100}));
+    quantise(&b, 0, 1e-14F);
+    const hone_node *layer = find(b.g, "Conv");
+    const int32_t *bias = dequantizer(layer->in[2])->in[0]->constant->data;
+    CHECK(scale_at(layer->in[2], 0) > 0 && bias[0] == 0);
+    CHECK(fabs(bias[1] * scale_at(layer->in[2], 1) - 100) < 1e-4);
+    end(&b);
+}
+
 /* What was never seen stays a float, too. */
 static void test_unseen(void) {
     build b = begin();
@@ -315,6 +340,8 @@ int main(void) {
     test_small_probabilities();
     test_floats_stay();
     test_wide_ranges();
+    test_cancelled();
+    test_tiny_numbers();
     test_unseen();
     test_added_bias();
     test_integer_io();
