@@ -40,6 +40,7 @@ def convert(
     output: str | os.PathLike[str],
     *,
     shapes: Mapping[str, Sequence[int]] | None = None,
+    constants: Mapping[str, Any] | None = None,
     fp16: bool = False,
     int8: bool = False,
     calibrate: Samples | Sequence[Samples] | None = None,
@@ -53,6 +54,8 @@ def convert(
 
     Args:
         shapes: dims of inputs to fix.
+        constants: inputs that become constants, and what they are: arrays of the inputs' types, or numbers for
+            inputs of one element.
         fp16: store large weights in half precision.
         int8: compute on 8-bit integers; needs `calibrate`.
         calibrate: samples of the inputs that set the integers' ranges: a mapping of input names to arrays, a
@@ -80,6 +83,11 @@ def convert(
     arguments += [f"--{k}={v!r}" for k, v in (("rtol", rtol), ("atol", atol)) if v is not None]
     with tempfile.TemporaryDirectory(prefix="hone-samples-") as folder:
         arguments += [f"--calibrate={path}" for path in _sample_files(calibrate, pathlib.Path(folder))]
+        for i, (name, value) in enumerate((constants or {}).items()):
+            np.save(pathlib.Path(folder) / f"constant{i}.npy", np.asarray(value))
+            is_number = np.ndim(value) == 0
+            given = np.asarray(value).item() if is_number else f"{folder}/constant{i}.npy"
+            arguments.append(f"--constant={name}={given}")
         if verify != "litert":
             return _program(model, output, arguments)
         return _checked(model, pathlib.Path(output), arguments, nhwc_io)
@@ -132,7 +140,7 @@ def _checked(
         # LiteRT computes on integers what the original rounds from floats: that is the program's part,
         # in steps. Here it is asked whether it reads the file as the program does.
         is_quantised = report["quantised"]
-        original = made if is_quantised else model
+        original = made if is_quantised else _with_constants(model, arguments, pathlib.Path(folder))
         rng = np.random.default_rng(int((_all_of(arguments, "--seed") or ["0"])[-1]))
         given = _given(arguments, nhwc_io)
         report["litert_max_abs"] = _worst(original, made, report, nhwc_io and not is_quantised, rng, given)
@@ -171,6 +179,19 @@ def _given(arguments: Sequence[str], nhwc_io: bool) -> dict[str, np.ndarray]:
         elif path not in ("random", "zeros"):
             given[name] = _load(name, path)
     return {k: np.moveaxis(v, 1, -1) if nhwc_io and v.ndim == 4 else v for k, v in given.items()}
+
+
+def _with_constants(
+    model: str | os.PathLike[str], arguments: Sequence[str], folder: pathlib.Path
+) -> str | os.PathLike[str]:
+    """The original without the inputs that the arguments make constants."""
+    constants = [f"--constant={spec}" for spec in _all_of(arguments, "--constant")]
+    if not constants:
+        return model
+    fixed = folder / "original.onnx"
+    command = [find_program(), "optimize", os.fspath(model), "-o", os.fspath(fixed), "--no-verify"]
+    subprocess.run([*command, "--passes=remove_dead", *constants], capture_output=True, check=True)
+    return fixed
 
 
 def _random(rng: np.random.Generator, detail: Mapping[str, Any], below: int) -> np.ndarray:

@@ -22,7 +22,7 @@ typedef struct cli_list {
 /* All options of all verbs; a verb's table says which of them it takes. */
 typedef struct cli_args {
     cli_list files; /* positional */
-    cli_list inputs, shapes, calibrate;
+    cli_list inputs, shapes, calibrate, constants;
     int argc; /* as given, after the verb */
     char **argv;
     const char *output, *output_dir, *graph, *trace, *passes, *tune, *tune_cache, *isa, *precision,

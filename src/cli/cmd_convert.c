@@ -258,7 +258,7 @@ static hone_status convert(const cli_args *args, const char *path, hone_error *e
     hone_model *model;
     conversion c = {.args = args};
     double start = now_ms();
-    HONE_TRY(cli_model_open(path, args->signature, &model, err));
+    HONE_TRY(cli_model_open(path, args, &model, err));
     hone_graph *g = hone_graph_clone(model->graph);
     c.model = model;
     c.convert_ms = now_ms() - start;
@@ -305,6 +305,7 @@ static int run(const cli_args *args) {
 static const cli_option options[] = {
     CLI_OPTION("-o", "OUT", CLI_TEXT, output, "the file to write: OUT.tflite, or OUT.onnx"),
     CLI_OPTION_SHAPE,
+    CLI_OPTION_CONSTANT,
     CLI_OPTION_SIGNATURE,
     CLI_OPTION("--fp16", NULL, CLI_FLAG, fp16, "store large weights in half precision"),
     CLI_OPTION("--nhwc-io", NULL, CLI_FLAG, nhwc_io,

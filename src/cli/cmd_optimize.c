@@ -222,7 +222,7 @@ static int run(const cli_args *args) {
     hone_error err = {.offset = -1};
     hone_model *model;
     const char *path = args->files.item[0];
-    if (cli_model_open(path, NULL, &model, &err) != HONE_OK)
+    if (cli_model_open(path, args, &model, &err) != HONE_OK)
         return cli_fail(&err, path);
     hone_graph *g = hone_graph_clone(model->graph);
     hone_status status = g ? optimize(args, model, g, &err)
@@ -243,6 +243,7 @@ static const cli_option options[] = {
     CLI_OPTION_TOLERANCE,
     CLI_OPTION_INPUT,
     CLI_OPTION_SHAPE,
+    CLI_OPTION_CONSTANT,
     CLI_OPTION_SEED,
     CLI_OPTION_JSON,
     CLI_OPTION_END,

@@ -55,8 +55,8 @@ static hone_status parse_value(const hone_file_map *f, const hone_io_info *io, h
     return hone_value_from_pb(NULL, f->data, f->n_bytes, kind, false, out, err);
 }
 
-static hone_status load_file(const char *path, const hone_io_info *io, hone_tensor *out,
-                             hone_error *err) {
+hone_status cli_input_load(const char *path, const hone_io_info *io, hone_tensor *out,
+                           hone_error *err) {
     hone_file_map f;
     HONE_TRY(hone_file_map_open(path, &f, err));
     hone_status status = parse_value(&f, io, out, err);
@@ -278,7 +278,7 @@ static hone_status load_files(filler *f, const wish *wishes, hone_error *err) {
         if (!wishes[i].what || is_made_up(wishes[i].what))
             continue;
         hone_tensor *t = &f->s->inputs[i];
-        HONE_TRY(load_file(wishes[i].what, &io, t, err));
+        HONE_TRY(cli_input_load(wishes[i].what, &io, t, err));
         if (t->kind == HONE_KIND_TENSOR)
             bind(f, &io, t->rank, t->dims);
     }

@@ -21,6 +21,7 @@ void cli_args_free(cli_args *args) {
     free(args->files.item);
     free(args->inputs.item);
     free(args->shapes.item);
+    free(args->constants.item);
     free(args->calibrate.item);
 }
 

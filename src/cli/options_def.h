@@ -18,6 +18,9 @@
                "0: as in the file, 1: graph passes, 2: and kernels (default)")
 #define CLI_OPTION_SEED                                                                            \
     CLI_OPTION("--seed", "N", CLI_INT, seed, "seed of random inputs (default 0)")
+#define CLI_OPTION_CONSTANT                                                                        \
+    CLI_OPTION("--constant", "NAME=VALUE", CLI_LIST, constants,                                    \
+               "make an input a constant: a number, or a .npy, .npz or .pb file")
 #define CLI_OPTION_SIGNATURE                                                                       \
     CLI_OPTION("--signature", "KEY", CLI_TEXT, signature,                                          \
                "the graph of a .tflite file to take, by its signature (default: the first)")

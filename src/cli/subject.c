@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cli/constants.h"
 #include "ops/cost.h"
 
 /* ---- shapes -----------------------------------------------------------------------------------
@@ -168,14 +169,20 @@ bool cli_is_engine(const char *path) {
     return is_engine;
 }
 
-hone_status cli_model_open(const char *path, const char *signature, hone_model **out,
+hone_status cli_model_open(const char *path, const cli_args *args, hone_model **out,
                            hone_error *err) {
     *out = NULL;
     if (cli_is_engine(path))
         return hone_fail(err, HONE_E_VERSION,
                          "%s is an engine, not a model: give the model that it was built from",
                          path);
-    return hone_model_open_signature(path, signature, out, err);
+    HONE_TRY(hone_model_open_signature(path, args->signature, out, err));
+    hone_status status = cli_fix_inputs(&args->constants, (*out)->graph, err);
+    if (status != HONE_OK) {
+        hone_model_destroy(*out);
+        *out = NULL;
+    }
+    return status;
 }
 
 static hone_status build(cli_subject *s, const cli_args *args, const hone_model *model, int level,

@@ -40,9 +40,13 @@ HONE_NODISCARD hone_status cli_shapes_parse(const cli_list *specs, cli_shapes *o
 void cli_shapes_free(cli_shapes *shapes);
 /** Is it an engine file? False when it cannot be read. */
 bool cli_is_engine(const char *path);
-/** As hone_model_open_signature, with a clear word about engine files. */
-HONE_NODISCARD hone_status cli_model_open(const char *path, const char *signature, hone_model **out,
+/** The model with the signature and the constants that the arguments ask for; with a clear word about
+ * engine files. */
+HONE_NODISCARD hone_status cli_model_open(const char *path, const cli_args *args, hone_model **out,
                                           hone_error *err);
+/** The value of an input from a .npy, .npz or .pb file, to be released. */
+HONE_NODISCARD hone_status cli_input_load(const char *path, const hone_io_info *io,
+                                          hone_tensor *out, hone_error *err);
 /** Open a model or engine file and make a session. */
 HONE_NODISCARD hone_status cli_subject_open(cli_subject *s, const cli_args *args, const char *path,
                                             int level, hone_error *err);

@@ -315,3 +315,34 @@ def test_refusals_in_both_branches_are_listed(tmp_path: pathlib.Path) -> None:
         [info("y", ())],
     )
     assert refused(tmp_path, g) == ["no-equivalent"] * 2  # like ones are merged
+
+
+def test_an_input_made_constant(tmp_path: pathlib.Path) -> None:
+    """The branch that is taken stays."""
+    yes = graph([node("Relu", "x", "a")], [], [info("a", None)])
+    no = graph([node("Det", "x", "b")], [], [info("b", None)])
+    g = graph(
+        [
+            const("wanted", np.int64(16000)),
+            node("Equal", "rate wanted", "condition"),
+            node("If", "condition", "y", then_branch=yes, else_branch=no),
+        ],
+        [info("x", (3, 3)), info("rate", (), P.INT64)],
+        [info("y", (3, 3))],
+    )
+    path, out = tmp_path / "m.onnx", tmp_path / "m.tflite"
+    onnx.save(helper.make_model(g, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
+    for value in (16000, np.array(16000)):
+        hone.convert(path, out, constants={"rate": value}, verify="litert")
+        operators = interpreter.Interpreter(str(out))._get_ops_details()
+        assert [o["op_name"] for o in operators] == ["RELU"]
+        out.unlink()
+    for wrong, message in (
+        (8000, "obstacles"),
+        (np.ones(2), "the model wants int64"),
+        ("loud", "cannot open"),
+    ):
+        with pytest.raises(hone.HoneError, match=message):
+            hone.convert(path, out, constants={"rate": wrong})
+    with pytest.raises(hone.HoneError, match="one of the inputs"):
+        hone.convert(path, out, constants={"speed": 1})
