@@ -284,3 +284,35 @@ def test_digits(tmp_path: pathlib.Path) -> None:
     (want,) = session.run(None, {"image": digits[100:]})
     got = [run(tmp_path / "m.tflite", x[None])[0].argmax() for x in digits[100:]]
     assert np.mean(want.argmax(1) == got) > 0.99
+
+
+def sqnr(want: np.ndarray, got: np.ndarray) -> float:
+    noise = np.square(got - want, dtype=np.float64).sum()
+    return float(10 * np.log10(np.square(want, dtype=np.float64).sum() / noise))
+
+
+@pytest.mark.parametrize(
+    ("name", "published"),
+    [
+        ("mlperf_tiny_vww_96_float", "mlperf_tiny_vww_96_int8"),
+        ("mlperf_tiny_pretrainedResnet", "mlperf_tiny_pretrainedResnet_quant"),
+        ("mlperf_tiny_ad01_fp32", "mlperf_tiny_ad01_int8"),
+    ],
+)
+def test_published(name: str, published: str, tmp_path: pathlib.Path) -> None:
+    """Trained networks on real inputs, half of them samples: no further from the float model than what
+    TensorFlow's converter made of it."""
+    import real_inputs
+
+    folder = test_tflite.SHARED / "models"
+    source, theirs, ours = folder / f"{name}.tflite", folder / f"{published}.tflite", tmp_path / "m.tflite"
+    if not source.exists() or not (test_tflite.SHARED / "data" / "mnist").exists():
+        pytest.skip(f"no models or no data in {test_tflite.SHARED}")
+    (entry,) = test_tflite.litert(source).get_input_details()
+    values = list(real_inputs.real_inputs(source, test_tflite.SHARED / "data", entry))
+    hone.convert(source, ours, int8=True, int8_io=True, calibrate={"input": np.concatenate(values[::2])})
+    want, *got = (np.array([run(path, x)[0] for x in values[1::2]]) for path in (source, theirs, ours))
+    found = [sqnr(want, value) for value in got]
+    sizes = [f"{path.stat().st_size:,} bytes" for path in (source, theirs, ours)]
+    print(f"{name}: {sizes[0]}; TensorFlow {sizes[1]}, {found[0]:.1f} dB; hone {sizes[2]}, {found[1]:.1f} dB")
+    assert found[1] > found[0] - 0.5
