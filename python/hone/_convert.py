@@ -54,8 +54,7 @@ def convert(
 
     Args:
         shapes: dims of inputs to fix.
-        constants: inputs that become constants, and what they are: arrays of the inputs' types, or numbers for
-            inputs of one element.
+        constants: inputs that become constants: arrays of their types, or numbers for those of one element.
         fp16: store large weights in half precision.
         int8: compute on 8-bit integers; needs `calibrate`.
         calibrate: samples of the inputs that set the integers' ranges: a mapping of input names to arrays, a
