@@ -29,7 +29,8 @@ static bool is_float(const hone_value *v) {
 /* x / c as x * (1 / c) */
 static bool divide(hone_rewriter *r) {
     const hone_node *n = r->node;
-    const hone_tensor *c = hone_is(n, "Div") && is_float(n->in[0]) ? n->in[1]->constant : NULL;
+    const hone_tensor *c =
+        hone_is(n, "Div") && is_float(n->in[0]) && is_float(n->in[1]) ? n->in[1]->constant : NULL;
     hone_tensor *t = c ? hone_rewrite_tensor(r, HONE_DTYPE_F32, c->rank, c->dims) : NULL;
     for (int64_t i = 0; t && i < hone_tensor_count(c); ++i) {
         float v = 1 / ((const float *)c->data)[i];
@@ -71,6 +72,8 @@ static bool batch_norm(hone_rewriter *r) {
     const float *of[5];
     for (int i = 1; i < 5; ++i) {
         if (!is_float(n->in[i]) || !n->in[i]->constant)
+            return false;
+        if (hone_tensor_count(n->in[i]->constant) != hone_tensor_count(n->in[1]->constant))
             return false;
         of[i] = n->in[i]->constant->data;
     }

@@ -87,6 +87,8 @@ static bool is_special(const hone_node *n) {
 }
 
 hone_quant_form hone_quant_form_of(const hone_node *n) {
+    if (n->n_in == 0 || !n->in[0] || !n->out[0])
+        return (hone_quant_form){HONE_QUANT_NONE, 0};
     for (size_t i = 0; i < sizeof forms / sizeof forms[0]; ++i) {
         if (hone_is(n, forms[i].name) && !is_special(n))
             return (hone_quant_form){forms[i].kind,

@@ -1,11 +1,14 @@
-/* Any bytes as an ONNX model that is written as TensorFlow Lite. What is written must be read
- * again. The last byte has the options. Seeds are those of fuzz_run. */
+/* Any bytes as an ONNX model that is written as TensorFlow Lite, quantised before with made-up
+ * ranges or as it is. What is written must be read again. The last byte has the options. Seeds are
+ * those of fuzz_run. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine/internal.h"
 #include "engine/profile.h"
+#include "quant/decompose.h"
+#include "quant/insert_qdq.h"
 #include "tflite/convert.h"
 
 enum { MAX_FILE_BYTES = 8 << 20, MAX_NODES = 400 };
@@ -39,6 +42,39 @@ static void read_back(const sink *s) {
     hone_model_destroy(status == HONE_OK ? model : NULL);
 }
 
+/* Every value is seen in a range that its name decides. */
+static bool observe_all(const hone_graph *g, hone_ranges *ranges) {
+    for (int i = 0; i < g->n_values; ++i) {
+        const hone_value *v = g->values[i];
+        float width = (float)(1 + strlen(v->name) % 7), both[2] = {-width, width / 3};
+        hone_tensor t = hone_tensor_view(HONE_DTYPE_F32, 1, (const int64_t[]){2}, both);
+        if (!v->constant && !hone_observe(ranges, v->name, &t))
+            return false;
+    }
+    return true;
+}
+
+/* What is quantised is a graph as before. */
+static hone_status quantise(hone_graph *g, bool has_integer_io, hone_findings *findings,
+                            hone_error *err) {
+    hone_ranges ranges = {.n = 0};
+    hone_quant_count count;
+    HONE_TRY(hone_tflite_prepare(g, err));
+    HONE_TRY(hone_quant_decompose(g, err));
+    hone_arena_init(&ranges.arena, 0);
+    hone_status status = observe_all(g, &ranges)
+                             ? hone_quant_insert(g, &ranges, findings, &count, err)
+                             : HONE_E_NOMEM;
+    hone_arena_deinit(&ranges.arena);
+    if (status == HONE_OK && has_integer_io)
+        status = hone_quant_integer_io(g, err);
+    if (status == HONE_OK && hone_graph_verify(g, err) != HONE_OK) {
+        fprintf(stderr, "%s (%s): %s\n", err->node, err->op, err->message);
+        abort();
+    }
+    return status;
+}
+
 static void convert(const hone_model *model, int control, sink *s) {
     hone_error err;
     hone_findings findings = {.n = 0};
@@ -50,6 +86,7 @@ static void convert(const hone_model *model, int control, sink *s) {
         hone_fix_defaults(g);
     if (g && hone_apply_shapes(g, NULL, 0, &err) == HONE_OK &&
         hone_onnx_align(g, SIZE_MAX, NULL, &err) == HONE_OK &&
+        (!(control & 4) || quantise(g, (control & 8) != 0, &findings, &err) == HONE_OK) &&
         hone_tflite_convert(g, &options, &findings, put, s, &err) == HONE_OK)
         read_back(s);
     hone_findings_free(&findings);
