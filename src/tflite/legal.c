@@ -194,12 +194,23 @@ int64_t tfl_quantised(tfl_type type, const tfl_quant *q, double real) {
     return v < low ? low : v > high ? high : v;
 }
 
+/* A plain integer, within the type's range. */
+static int const_integer(tfl_legal *l, tfl_type type, float v) {
+    int bits = 8 * (int)tfl_type_bytes(type) - (type != TFL_U8);
+    double high = ldexp(1, bits < 53 ? bits : 53) - 1, low = type == TFL_U8 ? 0 : -high - 1;
+    int64_t *copy = tfl_alloc(l, 1, sizeof *copy);
+    double within = (double)v < low ? low : (double)v > high ? high : (double)v;
+    if (copy)
+        *copy = (int64_t)within; /* the low bytes are first, as in the file */
+    return tfl_const(l, type, 0, NULL, copy);
+}
+
 int tfl_const_like(tfl_legal *l, int tensor, float v) {
     if (tensor < 0)
         return -1;
     tfl_tensor like = l->model.tensors[tensor];
     if (like.quant.n != 1)
-        return tfl_const_f32(l, v);
+        return like.type == TFL_F32 ? tfl_const_f32(l, v) : const_integer(l, like.type, v);
     int16_t *copy = tfl_alloc(l, 1, sizeof *copy);
     int64_t stored = tfl_quantised(like.type, &like.quant, v);
     if (copy && like.type == TFL_I16)

@@ -95,7 +95,7 @@ int tfl_const_i32(tfl_legal *l, int32_t v); /* a scalar */
 int tfl_const_f32(tfl_legal *l, float v);   /* a scalar */
 /** `data` must live as long as the context: memory of tfl_alloc, or a mapped file. */
 int tfl_const(tfl_legal *l, tfl_type type, int rank, const int32_t *dims, const void *data);
-/** A constant number on the quantisation of a tensor, which may be of floats: a scalar. */
+/** A constant number as a tensor has them: on its quantisation, a float, or an integer. A scalar. */
 int tfl_const_like(tfl_legal *l, int tensor, float v);
 /** The tensor has one quantisation, and it is this one. */
 bool tfl_has_quant(const tfl_legal *l, int tensor, const tfl_stored *s);

@@ -166,12 +166,9 @@ void tfl_legal_deconv(tfl_legal *l, const hone_node *n) {
                    "a transposed convolution that derives its padding has no equivalent");
         return;
     }
-    for (int i = 0; i < 4; ++i) {
-        if (n->out[0]->type.dims[i < tfl_rank(n->out[0]) ? i : 0] < 0) {
-            tfl_refuse(l, n, "dynamic-size", "fix all dims of the input with --shape",
-                       "the size of the result must be known");
-            return;
-        }
-    }
-    make_deconv(l, n, &w);
+    if (hone_type_is_static(&n->in[0]->type) && hone_type_is_static(&n->out[0]->type))
+        make_deconv(l, n, &w);
+    else
+        tfl_refuse(l, n, "dynamic-size", "fix all dims of the input with --shape",
+                   "the sizes of the input and the result must be known");
 }

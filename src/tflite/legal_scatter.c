@@ -158,9 +158,12 @@ void tfl_legal_scatter_nd(tfl_legal *l, const hone_node *n) {
     const hone_type *data = &n->in[0]->type, *at = &n->in[1]->type;
     if (!check_scatter(l, n))
         return;
-    int32_t k = (int32_t)at->dims[at->rank - 1], sizes[TFL_MAX_RANK], dims[TFL_MAX_RANK];
-    if (k > data->rank || at->rank < 1)
+    if (at->rank < 1 || at->dims[at->rank - 1] > data->rank) {
+        tfl_refuse(l, n, "unsupported-form", "export the model again",
+                   "the indices have more dims than the data");
         return;
+    }
+    int32_t k = (int32_t)at->dims[at->rank - 1], sizes[TFL_MAX_RANK], dims[TFL_MAX_RANK];
     int32_t rows[2] = {(int32_t)count_of(at->dims, at->rank - 1), k};
     for (int i = 0; i < data->rank; ++i)
         sizes[i] = (int32_t)data->dims[i];

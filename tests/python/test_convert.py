@@ -509,3 +509,24 @@ def test_refusals_in_python(tmp_path: pathlib.Path) -> None:
     with pytest.raises(hone.ConvertError, match=r"obstacles, which the list names: 1\b") as caught:
         hone.convert(tmp_path / "m.onnx", tmp_path / "m.tflite")
     assert [f["reason"] for f in caught.value.findings] == ["no-equivalent"]
+
+
+@pytest.mark.parametrize("kind", (np.uint8, np.int8))
+def test_plain_bytes_are_padded_with_bytes(kind: type, tmp_path: pathlib.Path) -> None:
+    """Pooling of integers that are no quantised numbers, with padding that is not SAME."""
+    type_ = helper.np_dtype_to_tensor_dtype(np.dtype(kind))
+    graph = helper.make_graph(
+        [node("MaxPool", "x", "y", kernel_shape=[3, 3], pads=[2, 0, 1, 2])],
+        "g",
+        [helper.make_tensor_value_info("x", type_, (1, 2, 5, 5))],
+        [helper.make_tensor_value_info("y", type_, (1, 2, 6, 5))],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    status, facts, path = convert(made.SerializeToString(), tmp_path)
+    assert status == 0, facts
+    low, high = np.iinfo(kind).min, np.iinfo(kind).max // 2
+    x = RNG.integers(low, high, (1, 2, 5, 5)).astype(kind)
+    peer = ort.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
+    want = peer.run(None, {"x": x})
+    got = interpreter.Interpreter(str(path)).get_signature_runner()(x=x)["y"]
+    np.testing.assert_array_equal(got, want[0])
