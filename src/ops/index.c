@@ -192,8 +192,32 @@ static hone_status infer_update(hone_infer_ctx *c, int updates) {
     return HONE_OK;
 }
 
-hone_status hone_infer_scatter(hone_infer_ctx *c) {
-    return infer_update(c, 2);
+hone_status hone_infer_scatter_elements(hone_infer_ctx *c) {
+    HONE_TRY(infer_update(c, 2));
+    int axis, rank = hone_infer_has(c, 0) ? c->in[0].rank : -1;
+    for (int i = 1; i < 3 && rank >= 0; ++i) {
+        if (hone_infer_has(c, i) && c->in[i].rank >= 0 && c->in[i].rank != rank)
+            return hone_infer_fail(c, HONE_E_SHAPE, "input %d has rank %d, the data %d", i,
+                                   c->in[i].rank, rank);
+    }
+    return rank > 0 ? hone_infer_axis(c, hone_attr_int(c->node, "axis", 0), rank, false, &axis)
+                    : HONE_OK;
+}
+
+hone_status hone_infer_scatter_nd(hone_infer_ctx *c) {
+    HONE_TRY(infer_update(c, 2));
+    if (!hone_infer_has(c, 0) || !hone_infer_has(c, 1) || c->in[0].rank < 0 || c->in[1].rank < 1)
+        return HONE_OK;
+    int rank = c->in[0].rank, last = c->in[1].rank - 1;
+    int64_t k = c->in[1].dims[last];
+    if (k > rank)
+        return hone_infer_fail(c, HONE_E_SHAPE,
+                               "indices count %" PRId64 " dims of data that has %d", k, rank);
+    bool is_known = k >= 0 && hone_infer_has(c, 2) && c->in[2].rank >= 0;
+    if (is_known && c->in[2].rank != last + rank - (int)k)
+        return hone_infer_fail(c, HONE_E_SHAPE, "updates have rank %d, not %d", c->in[2].rank,
+                               last + rank - (int)k);
+    return HONE_OK;
 }
 
 hone_status hone_infer_tensor_scatter(hone_infer_ctx *c) {

@@ -16,11 +16,11 @@ static int64_t count_of(const int64_t *dims, int n) {
 static bool check_shapes(tfl_legal *l, const hone_node *n) {
     for (int i = 0; i < n->n_in; ++i) {
         const hone_type *t = &n->in[i]->type;
-        if (hone_type_is_static(t) && count_of(t->dims, t->rank) > 0 &&
+        if (hone_type_is_static(t) && (t->rank > 0 || i == 2) && count_of(t->dims, t->rank) > 0 &&
             count_of(t->dims, t->rank) <= INT32_MAX)
             continue;
         tfl_refuse(l, n, "dynamic-size", "fix the dims of the inputs with --shape",
-                   "the shape of %s is not known, or empty", n->in[i]->name);
+                   "the shape of %s is not known, or it has no dims or elements", n->in[i]->name);
         return false;
     }
     return true;
