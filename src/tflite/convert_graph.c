@@ -56,8 +56,20 @@ static bool check_node(tfl_legal *l, const hone_node *n) {
     return true;
 }
 
+/* The functions make the first outputs; few have forms of the others. */
+static void check_outputs(tfl_legal *l, const hone_node *n) {
+    for (int i = 0; i < n->n_out; ++i) {
+        const hone_value *v = n->out[i];
+        bool is_made = !v || v->n_uses == 0 || v->constant || l->forms[v->id] || l->stored[v->id].in;
+        if (!is_made)
+            tfl_refuse(l, n, "unsupported-form", "do not use this output",
+                       "output %s has no equivalent", v->name);
+    }
+}
+
 static void convert_node(tfl_legal *l, const hone_node *n) {
     tfl_legal_fn fn = tfl_legal_find(n);
+    l->is_refused = false;
     if (!check_node(l, n) || !tfl_quant_enter(l, n))
         return;
     if (fn)
@@ -65,6 +77,8 @@ static void convert_node(tfl_legal *l, const hone_node *n) {
     else
         tfl_refuse(l, n, "no-equivalent", "replace the operator in the model",
                    "TensorFlow Lite has no equivalent, or hone does not know how to write it");
+    if (!l->is_refused && !l->is_out_of_memory)
+        check_outputs(l, n);
     tfl_quant_leave(l);
 }
 

@@ -14,6 +14,7 @@ void tfl_refuse(tfl_legal *l, const hone_node *n, const char *reason, const char
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    l->is_refused = true;
     if (!hone_findings_add(l->findings, HONE_ERROR, reason, hone_node_label(n), n->op_name, cure,
                            "%s", text))
         l->is_out_of_memory = true;

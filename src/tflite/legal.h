@@ -47,6 +47,7 @@ typedef struct tfl_legal {
     tfl_stored target;        /* results are stored so */
     bool rescales;            /* its operands must be stored as its result is */
     hone_findings *findings;
+    bool is_refused; /* the node being converted */
     bool is_out_of_memory;
 } tfl_legal;
 

@@ -530,3 +530,12 @@ def test_plain_bytes_are_padded_with_bytes(kind: type, tmp_path: pathlib.Path) -
     want = peer.run(None, {"x": x})
     got = interpreter.Interpreter(str(path)).get_signature_runner()(x=x)["y"]
     np.testing.assert_array_equal(got, want[0])
+
+
+@pytest.mark.parametrize("output", ("mean", "deviation"))
+def test_outputs_without_an_equivalent(output: str, tmp_path: pathlib.Path) -> None:
+    norm = helper.make_node("LayerNormalization", ["x", "w"], ["z", "mean", "deviation"], axis=-1)
+    nodes = [norm, node("Identity", output, "y")]
+    status, facts, path = convert(model(nodes, (2, 3, 8), [weight("w", 8)], 3), tmp_path)
+    assert status == 1 and not path.exists()
+    assert [f["reason"] for f in facts["findings"]] == ["unsupported-form"]
