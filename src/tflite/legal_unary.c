@@ -93,6 +93,13 @@ void tfl_legal_clip(tfl_legal *l, const hone_node *n) {
         {-1, 1, TFL_ACT_RELU_N1_TO_1, TFL_RELU_N1_TO_1},
     };
     double low, high;
+    for (int i = 1; i < n->n_in; ++i) {
+        if (!n->in[i] || n->in[i]->type.dtype == n->in[0]->type.dtype)
+            continue;
+        tfl_refuse(l, n, "unsupported-type", "store the limits in the type of the input",
+                   "the limits are of another type than the input");
+        return;
+    }
     int perm[TFL_MAX_RANK], x = take(l, n, perm);
     bool is_constant = limit(n, 1, -INFINITY, &low);
     is_constant &= limit(n, 2, INFINITY, &high);
