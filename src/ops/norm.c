@@ -54,6 +54,8 @@ hone_status hone_infer_norm(hone_infer_ctx *c) {
 
 hone_status hone_infer_channel_norm(hone_infer_ctx *c) {
     HONE_TRY(hone_infer_norm(c));
+    HONE_TRY(hone_infer_alike(c, 0, 1));
+    HONE_TRY(hone_infer_alike(c, 0, 2));
     return hone_infer_has(c, 0) ? infer_channels(c, 2) : HONE_OK;
 }
 
