@@ -46,11 +46,14 @@ static hone_status merge(hone_type *t, const hone_type *found, const hone_value 
     return HONE_OK;
 }
 
-/* Only optional inputs and outputs may be left out. */
+/* Only optional inputs and outputs may be left out; none of ONNX's operators of any number of
+ * inputs. */
 static hone_status check_present(const hone_node *n, hone_error *err) {
     const char *what = NULL;
     int at = 0;
-    for (int i = 0; i < n->op->min_in && !(n->op->flags & HONE_OP_ANYKIND); ++i) {
+    bool needs_all = n->op->max_in < 0 && n->domain[0] == '\0' && !(n->op->flags & HONE_OP_CONTROL);
+    int n_needed = needs_all ? n->n_in : n->op->min_in;
+    for (int i = 0; i < n_needed && !(n->op->flags & HONE_OP_ANYKIND); ++i) {
         if (!n->in[i]) {
             what = "input";
             at = i;

@@ -273,3 +273,13 @@ def test_check_counts_channels(op: str, tmp_path: pathlib.Path) -> None:
         onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)]), tmp_path / "m.onnx")
         errors = [f["reason"] for f in hone.check(tmp_path / "m.onnx") if f["severity"] == "error"]
         assert errors == reasons
+
+
+@pytest.mark.parametrize("op", ("Max", "Concat", "Sum"))
+def test_operands_cannot_be_left_out(op: str) -> None:
+    extra = {"axis": 0} if op == "Concat" else {}
+    x, y = (helper.make_tensor_value_info(name, P.FLOAT, (3,)) for name in "xy")
+    graph = helper.make_graph([helper.make_node(op, ["x", ""], ["y"], **extra)], "g", [x], [y])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
+    with pytest.raises(hone.HoneError, match="input 1 is required"):
+        hone.InferenceSession(model.SerializeToString())
