@@ -52,6 +52,13 @@ hone_status hone_infer_norm(hone_infer_ctx *c) {
     return HONE_OK;
 }
 
+hone_status hone_infer_lp_norm(hone_infer_ctx *c) {
+    HONE_TRY(hone_infer_norm(c));
+    int axis, rank = hone_infer_has(c, 0) ? c->in[0].rank : -1;
+    return rank < 0 ? HONE_OK
+                    : hone_infer_axis(c, hone_attr_int(c->node, "axis", -1), rank, false, &axis);
+}
+
 hone_status hone_infer_channel_norm(hone_infer_ctx *c) {
     HONE_TRY(hone_infer_norm(c));
     HONE_TRY(hone_infer_alike(c, 0, 1));
