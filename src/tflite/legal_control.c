@@ -57,6 +57,17 @@ static void give_capture(tfl_legal *inner, const tfl_model *outside, const captu
     }
 }
 
+/* Inputs from `first` on cannot be left out. */
+static bool has_values(tfl_legal *l, const hone_node *n, int first) {
+    for (int i = first; i < n->n_in; ++i) {
+        if (n->in[i])
+            continue;
+        tfl_refuse(l, n, "unsupported-form", "give the input a value", "input %d is left out", i);
+        return false;
+    }
+    return true;
+}
+
 /* ---- If ---------------------------------------------------------------------------------------
  */
 
@@ -78,7 +89,8 @@ static int branch(tfl_legal *l, const hone_node *n, const char *name, const capt
 void tfl_legal_if(tfl_legal *l, const hone_node *n) {
     captures c = {.n = 0};
     const hone_graph *yes = hone_attr_graph(n, "then_branch");
-    if (!add_captures(l, n, &c, yes) || !add_captures(l, n, &c, hone_attr_graph(n, "else_branch")))
+    if (!has_values(l, n, 0) || !add_captures(l, n, &c, yes) ||
+        !add_captures(l, n, &c, hone_attr_graph(n, "else_branch")))
         return;
     int graphs[2] = {branch(l, n, "then_branch", &c), branch(l, n, "else_branch", &c)};
     int *in = tfl_alloc(l, (size_t)c.n + 1, sizeof *in);
@@ -112,8 +124,12 @@ typedef struct loop {
     int *first;      /* tensors of the first turn */
 } loop;
 
+static bool is_one(const hone_value *v) {
+    return v && v->constant && hone_tensor_count(v->constant) == 1;
+}
+
 static bool is_true(const hone_value *v) {
-    return v->constant && hone_load_i64(v->constant->dtype, v->constant->data, 0) != 0;
+    return is_one(v) && hone_load_i64(v->constant->dtype, v->constant->data, 0) != 0;
 }
 
 /* The condition never ends the loop. */
@@ -142,11 +158,11 @@ static bool read_loop(tfl_legal *l, const hone_node *n, loop *p) {
     const hone_value *limit = n->in[0];
     p->n_states = n->n_in - 2;
     p->n_scans = p->body->n_outputs - 1 - p->n_states;
-    if (limit && limit->constant && never_breaks(p))
+    if (is_one(limit) && never_breaks(p))
         p->n_turns = hone_load_i64(limit->constant->dtype, limit->constant->data, 0);
-    if (p->n_turns > INT32_MAX)
+    if (p->n_turns < 1 || p->n_turns > INT32_MAX)
         p->n_turns = -1;
-    bool ok = add_captures(l, n, &p->captures, p->body);
+    bool ok = has_values(l, n, 2) && add_captures(l, n, &p->captures, p->body);
     for (int i = 0; i < p->body->n_inputs; ++i)
         ok = tfl_check_value(l, n, p->body->inputs[i]) && ok;
     for (int i = 0; i < p->body->n_outputs; ++i)
@@ -338,6 +354,6 @@ void tfl_legal_loop(tfl_legal *l, const hone_node *n) {
         out[i] = is_seen ? tfl_give(l, n->out[k], NULL) : tfl_like(l, p.first[i]);
     }
     tfl_call(l, TFL_WHILE, p.first, p.n, out, p.n, graphs);
-    for (int i = p.first_scan; out && i < p.first_capture && grows(&p, i); ++i)
-        give_grown(l, n->out[i - FIRST_STATE], out[i]);
+    for (int k = p.n_states; out && k < n->n_out && grows(&p, FIRST_STATE + k); ++k)
+        give_grown(l, n->out[k], out[FIRST_STATE + k]);
 }
