@@ -60,7 +60,8 @@ static bool check_node(tfl_legal *l, const hone_node *n) {
 static void check_outputs(tfl_legal *l, const hone_node *n) {
     for (int i = 0; i < n->n_out; ++i) {
         const hone_value *v = n->out[i];
-        bool is_made = !v || v->n_uses == 0 || v->constant || l->forms[v->id] || l->stored[v->id].in;
+        bool is_made =
+            !v || v->n_uses == 0 || v->constant || l->forms[v->id] || l->stored[v->id].in;
         if (!is_made)
             tfl_refuse(l, n, "unsupported-form", "do not use this output",
                        "output %s has no equivalent", v->name);
@@ -107,13 +108,30 @@ static bool is_listed(const int *list, int n, int x) {
     return false;
 }
 
+/* The same numbers in a tensor of its own. RESHAPE takes one open dim. */
+static int copied(tfl_legal *l, int tensor) {
+    const tfl_tensor t = l->model.tensors[tensor];
+    int32_t begin[TFL_MAX_RANK] = {0}, size[TFL_MAX_RANK];
+    int n_open = 0;
+    for (int i = 0; i < t.rank; ++i) {
+        size[i] = -1;
+        n_open += t.dims[i] < 0;
+    }
+    if (n_open < 2)
+        return tfl_reshape(l, tensor, t.rank, t.dims);
+    int out = tfl_like(l, tensor);
+    int in[3] = {tensor, tfl_const_i32s(l, begin, t.rank), tfl_const_i32s(l, size, t.rank)};
+    tfl_op(l, TFL_SLICE, in, 3, out);
+    return out;
+}
+
 int tfl_graph_output(tfl_legal *l, const hone_value *v, const int *perm, int n_done) {
     int t = tfl_take(l, v, perm);
     const tfl_model *m = &l->model;
     if (t < 0)
         return t;
     if (m->tensors[t].producer < 0 || is_listed(m->outputs, n_done, t))
-        t = tfl_reshape(l, t, m->tensors[t].rank, m->tensors[t].dims);
+        t = copied(l, t);
     if (t >= 0)
         l->model.tensors[t].name = v->name;
     return t;

@@ -267,8 +267,8 @@ static hone_status import_root(tfr_import *im, const tfr_signature *s) {
     if (!tfr_import_begin(im, ""))
         return im->status;
     if (s) {
-        use_signature(im, s->inputs, s->n_inputs);
         use_signature(im, s->outputs, s->n_outputs);
+        use_signature(im, s->inputs, s->n_inputs); /* theirs are kept where both have one name */
     }
     HONE_TRY(add_inputs(im));
     tfr_find_variables(im);

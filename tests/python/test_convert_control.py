@@ -346,3 +346,17 @@ def test_an_input_made_constant(tmp_path: pathlib.Path) -> None:
             hone.convert(path, out, constants={"rate": wrong})
     with pytest.raises(hone.HoneError, match="one of the inputs"):
         hone.convert(path, out, constants={"speed": 1})
+
+
+def test_an_input_of_open_dims_is_an_output(tmp_path: pathlib.Path) -> None:
+    x = info("x", (None, 2, None))
+    g = graph([node("Neg", "x", "y")], [x], [info("y", (None, 2, None)), x])
+    path, out = tmp_path / "m.onnx", tmp_path / "m.tflite"
+    onnx.save(helper.make_model(g, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
+    hone.convert(path, out, verify=None)
+    value = floats(1, 1, 2, 1)
+    by_litert = interpreter.Interpreter(str(out)).get_signature_runner()(x=value)
+    np.testing.assert_array_equal(by_litert["x"], value)
+    np.testing.assert_array_equal(by_litert["y"], -value)
+    for got, want in zip(hone.InferenceSession(out).run(None, {"x": value}), (-value, value)):
+        np.testing.assert_array_equal(got, want)
