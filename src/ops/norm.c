@@ -63,7 +63,15 @@ hone_status hone_infer_channel_norm(hone_infer_ctx *c) {
     HONE_TRY(hone_infer_norm(c));
     HONE_TRY(hone_infer_alike(c, 0, 1));
     HONE_TRY(hone_infer_alike(c, 0, 2));
-    return hone_infer_has(c, 0) ? infer_channels(c, 2) : HONE_OK;
+    if (!hone_infer_has(c, 0))
+        return HONE_OK;
+    int64_t channels = c->in[0].rank > 1 ? c->in[0].dims[1] : HONE_DIM_UNKNOWN;
+    int64_t groups = hone_attr_int(c->node, "num_groups", 1);
+    if (groups < 1 || (channels >= 0 && channels % groups))
+        return hone_infer_fail(c, HONE_E_SHAPE,
+                               "%" PRId64 " groups do not divide %" PRId64 " channels", groups,
+                               channels);
+    return infer_channels(c, 2);
 }
 
 /* ---- BatchNormalization -----------------------------------------------------------------------

@@ -275,6 +275,19 @@ def test_check_counts_channels(op: str, tmp_path: pathlib.Path) -> None:
         assert errors == reasons
 
 
+@pytest.mark.parametrize("groups", (0, 4))
+def test_groups_divide_the_channels(groups: int) -> None:
+    x = helper.make_tensor_value_info("x", P.FLOAT, (2, 6, 3))
+    node = helper.make_node("GroupNormalization", ["x", "w", "w"], ["y"], num_groups=groups)
+    weights = [numpy_helper.from_array(np.ones(6, np.float32), "w")]
+    y = helper.make_tensor_value_info("y", P.FLOAT, None)
+    model = helper.make_model(
+        helper.make_graph([node], "g", [x], [y], weights), opset_imports=[helper.make_opsetid("", 21)]
+    )
+    with pytest.raises(hone.HoneError, match="do not divide 6 channels"):
+        hone.InferenceSession(model.SerializeToString())
+
+
 @pytest.mark.parametrize("op", ("Max", "Concat", "Sum"))
 def test_operands_cannot_be_left_out(op: str) -> None:
     extra = {"axis": 0} if op == "Concat" else {}
