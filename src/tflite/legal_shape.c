@@ -205,12 +205,12 @@ static bool read_slices(tfl_legal *l, const hone_node *n, slices *s) {
         int64_t a = axes ? axes[i] : i, step = steps ? steps[i] : 1;
         a = a < 0 ? a + rank : a;
         int64_t size = n->in[0]->type.dims[a], from = begin[i];
-        if (step < 1 || (size < 0 && (from < 0 || end[i] < INT32_MAX)))
+        if (step < 1 || (size < 0 && (from < 0 || from > INT32_MAX || end[i] < INT32_MAX)))
             return false;
         if (from < 0)
             from = from + size < 0 ? 0 : from + size;
         s->begin[a] = size >= 0 && from > size ? size : from;
-        s->step[a] = step;
+        s->step[a] = step < INT32_MAX ? step : INT32_MAX; /* beyond any dim */
         s->cuts[a] = true;
     }
     return true;

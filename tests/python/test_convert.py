@@ -539,3 +539,8 @@ def test_outputs_without_an_equivalent(output: str, tmp_path: pathlib.Path) -> N
     status, facts, path = convert(model(nodes, (2, 3, 8), [weight("w", 8)], 3), tmp_path)
     assert status == 1 and not path.exists()
     assert [f["reason"] for f in facts["findings"]] == ["unsupported-form"]
+
+
+def test_a_step_beyond_all_dims(tmp_path: pathlib.Path) -> None:
+    bounds = [ints("s", 1), ints("e", 2**62), ints("a", 1), ints("t", 2**61 + 1)]
+    check(model([node("Slice", "x s e a t", "y")], (2, 5, 3), bounds, 3), (2, 5, 3), tmp_path)
