@@ -68,9 +68,17 @@ static void check_outputs(tfl_legal *l, const hone_node *n) {
     }
 }
 
+/* True: refused. */
+static bool refuse_open(tfl_legal *l, const hone_node *n) {
+    if (l->is_too_open && !l->is_refused)
+        tfl_refuse(l, n, "dynamic-size", "fix the dims of the inputs with --shape",
+                   "several dims of a shape are not known");
+    return l->is_too_open;
+}
+
 static void convert_node(tfl_legal *l, const hone_node *n) {
     tfl_legal_fn fn = tfl_legal_find(n);
-    l->is_refused = false;
+    l->is_refused = l->is_too_open = false;
     if (!check_node(l, n) || !tfl_quant_enter(l, n))
         return;
     if (fn)
@@ -78,7 +86,7 @@ static void convert_node(tfl_legal *l, const hone_node *n) {
     else
         tfl_refuse(l, n, "no-equivalent", "replace the operator in the model",
                    "TensorFlow Lite has no equivalent, or hone does not know how to write it");
-    if (!l->is_refused && !l->is_out_of_memory)
+    if (!refuse_open(l, n) && !l->is_refused && !l->is_out_of_memory)
         check_outputs(l, n);
     tfl_quant_leave(l);
 }
@@ -126,9 +134,11 @@ static int copied(tfl_legal *l, int tensor) {
 }
 
 int tfl_graph_output(tfl_legal *l, const hone_value *v, const int *perm, int n_done) {
+    static const hone_node none = {.name = "", .op_name = "", .domain = ""};
+    l->is_too_open = false;
     int t = tfl_take(l, v, perm);
     const tfl_model *m = &l->model;
-    if (t < 0)
+    if (t < 0 || refuse_open(l, &none))
         return t;
     if (m->tensors[t].producer < 0 || is_listed(m->outputs, n_done, t))
         t = copied(l, t);

@@ -299,6 +299,10 @@ int tfl_apply2(tfl_legal *l, int code, int a, int b) {
 }
 
 int tfl_reshape(tfl_legal *l, int tensor, int rank, const int32_t *dims) {
+    int n_open = 0;
+    for (int i = 0; i < rank; ++i)
+        n_open += dims[i] < 0;
+    l->is_too_open |= n_open > 1;
     if (tensor < 0)
         return -1;
     int out = tfl_shaped_like(l, tensor, rank, dims);

@@ -48,6 +48,7 @@ typedef struct tfl_legal {
     bool rescales;            /* its operands must be stored as its result is */
     hone_findings *findings;
     bool is_refused; /* the node being converted */
+    bool is_too_open; /* it has asked for a RESHAPE to several dims that are not known */
     bool is_out_of_memory;
 } tfl_legal;
 

@@ -544,3 +544,10 @@ def test_outputs_without_an_equivalent(output: str, tmp_path: pathlib.Path) -> N
 def test_a_step_beyond_all_dims(tmp_path: pathlib.Path) -> None:
     bounds = [ints("s", 1), ints("e", 2**62), ints("a", 1), ints("t", 2**61 + 1)]
     check(model([node("Slice", "x s e a t", "y")], (2, 5, 3), bounds, 3), (2, 5, 3), tmp_path)
+
+
+def test_shapes_with_several_open_dims_are_refused(tmp_path: pathlib.Path) -> None:
+    bytes_ = model([node("SpaceToDepth", "x", "y", blocksize=2)], (1, 1, "h", "w"))
+    status, facts, path = convert(bytes_, tmp_path)
+    assert status == 1 and not path.exists()
+    assert [f["reason"] for f in facts["findings"]] == ["dynamic-size"]
