@@ -486,29 +486,28 @@ static void dot_rows(const hone_conv *p, const dot_shape *s, const void *x, int6
  */
 
 /* Rows [0, rows) of one panel. */
-static void dot_panel(const hone_conv *p, const dot_shape *s, const uint16_t *const *pointers,
+static void dot_panel(const hone_conv *p, const uint16_t *const *pointers,
                       const uint16_t **tile_rows, int64_t rows, dot_tile *t, int64_t y_size) {
-    const int64_t nv = dn_ceil(t->n, VW), tiles = dn_ceil(rows, dot_mr[nv]);
-    const bool is_half = t->n - (nv - 1) * VW <= VH;
-    const char *residual = t->residual;
-    char *y = t->y;
-    for (int64_t i = 0; i < tiles; ++i) {
-        int64_t from = rows * i / tiles, mr = rows * (i + 1) / tiles - from;
-        const uint16_t *const *own = pointers + from * t->taps;
-        t->rows = own;
+    const int64_t nv = dn_ceil(t->n, VW);
+    const dn_cut cut = dn_cut_of(rows, dot_mr[nv]);
+    dot_tile_fn *const *const fns = dot_tiles[t->n - (nv - 1) * VW <= VH][nv];
+    t->ahead = dn_ahead_of(t->b, t->taps * t->k, nv * VW * 4, cut.tiles);
+    for (int64_t i = 0; i < cut.tiles; ++i) {
+        const int64_t mr = dn_cut_rows(&cut, i);
+        t->rows = pointers;
         if (t->taps > 1) {
             for (int64_t tap = 0; tap < t->taps; ++tap) {
                 for (int64_t r = 0; r < mr; ++r)
-                    tile_rows[tap * mr + r] = own[r * t->taps + tap];
+                    tile_rows[tap * mr + r] = pointers[r * t->taps + tap];
             }
             t->rows = tile_rows;
         }
-        t->y = y + from * p->ldy * y_size;
-        t->residual = residual ? residual + from * p->ldr * y_size : NULL;
-        t->ahead = dn_ahead_of(t->b, t->taps * t->k, nv * VW * 4, i, tiles);
-        dot_tiles[is_half][nv][mr](t);
+        fns[mr](t);
+        t->ahead.at += t->ahead.share;
+        t->y = (char *)t->y + mr * p->ldy * y_size;
+        t->residual = t->residual ? (const char *)t->residual + mr * p->ldr * y_size : NULL;
+        pointers += mr * t->taps;
     }
-    (void)s;
 }
 
 static void dot_run(const hone_conv *p, const hone_conv_args *args, int64_t task, void *scratch) {
@@ -543,7 +542,7 @@ static void dot_run(const hone_conv *p, const hone_conv_args *args, int64_t task
         t.b = packed + (g * s.cols + col) * 2 * s.k;
         t.y = (char *)args->y + at * y_size;
         t.residual = p->has_residual ? (const char *)args->residual + r_at * y_size : NULL;
-        dot_panel(p, &s, pointers, pointers + s.split.mb * t.taps, rows.to - rows.from, &t, y_size);
+        dot_panel(p, pointers, pointers + s.split.mb * t.taps, rows.to - rows.from, &t, y_size);
     }
 }
 

@@ -186,7 +186,7 @@ static void ig_point_inner(const hone_conv *p, const ig_shape *s, const float *x
 
 /* Row pointers of the block [first, first + rows): tile after tile, [tap][row of tile]. */
 static void ig_rows(const hone_conv *p, const ig_shape *s, const float *x, int64_t first,
-                    int64_t rows, int64_t tiles, const float **to, float *zero) {
+                    int64_t rows, const dn_cut *cut, const float **to, float *zero) {
     int64_t n_zeros = s->is_merged ? s->k : p->ic;
     float *room = zero + n_zeros;
     ig_pixel at = {first / p->ow / p->oh, first / p->ow % p->oh, first % p->ow};
@@ -196,8 +196,8 @@ static void ig_rows(const hone_conv *p, const ig_shape *s, const float *x, int64
         return;
     }
     memset(zero, 0, (size_t)n_zeros * sizeof *zero);
-    for (int64_t t = 0; t < tiles; ++t) {
-        int64_t mr = rows * (t + 1) / tiles - rows * t / tiles;
+    for (int64_t t = 0; t < cut->tiles; ++t) {
+        int64_t mr = dn_cut_rows(cut, t);
         if (ig_is_inner(p, s, at, mr)) {
             ig_point_inner(p, s, x, at, mr, to);
             at.ox += mr - 1;
@@ -224,7 +224,8 @@ typedef struct ig_block {
     const ig_shape *s;
     const float **pointers;
     float *sums;
-    int64_t first, rows, tiles;
+    int64_t first;
+    dn_cut cut;
 } ig_block;
 
 /* Part `part` of the sums of panel u: the last one finishes them. t: a tile without its place. */
@@ -241,9 +242,10 @@ static void ig_part(const ig_block *j, dn_tile t, int64_t u, int64_t part) {
     t.b = j->args->packed + p->groups * s->cols + (g * s->cols + col) * s->taps * s->k +
           from_k * width;
     t.rows = j->pointers;
-    for (int64_t i = 0; i < j->tiles; ++i) {
-        int64_t from = j->rows * i / j->tiles, mr = j->rows * (i + 1) / j->tiles - from;
+    t.ahead = dn_ahead_of(t.b, t.taps * t.k, width * (int64_t)sizeof *t.b, j->cut.tiles);
+    for (int64_t i = 0, from = 0, mr; i < j->cut.tiles; ++i, from += mr) {
         int64_t at = j->first + from;
+        mr = dn_cut_rows(&j->cut, i);
         t.sum = part > 0 ? j->sums + from * DN_NR : NULL;
         if (is_last) {
             t.y = (float *)j->args->y + at * p->ldy + c;
@@ -252,8 +254,8 @@ static void ig_part(const ig_block *j, dn_tile t, int64_t u, int64_t part) {
         } else {
             t.y = j->sums + from * DN_NR;
         }
-        t.ahead = dn_ahead_of(t.b, t.taps * t.k, width * (int64_t)sizeof *t.b, i, j->tiles);
         dn_tile_for(mr, t.n)(&t);
+        t.ahead.at += t.ahead.share;
         t.rows += mr * t.taps;
     }
 }
@@ -263,11 +265,11 @@ static void ig_run(const hone_conv *p, const hone_conv_args *args, int64_t task,
     const dn_range rows = dn_part(s.m, dn_row_block(&s.split, task), s.split.n_mb);
     const dn_range units =
         dn_part(s.panels * p->groups, dn_panel_block(&s.split, task), s.split.n_nb);
-    ig_block j = {p, args, &s, scratch, NULL, rows.from, rows.to - rows.from, 0};
-    j.tiles = dn_ceil(j.rows, s.mr);
+    const int64_t n = rows.to - rows.from;
+    ig_block j = {p, args, &s, scratch, NULL, rows.from, dn_cut_of(n, s.mr)};
     float *zero = (float *)((char *)scratch + ig_pointer_bytes(&s));
     j.sums = zero + p->ic;
-    ig_rows(p, &s, args->x, j.first, j.rows, j.tiles, j.pointers, zero);
+    ig_rows(p, &s, args->x, j.first, n, &j.cut, j.pointers, zero);
     dn_tile finish = {.taps = s.taps, .ldr = p->ldr, .ldy = p->ldy};
     dn_tile_act(&finish, p);
     const dn_tile sum = {.taps = s.taps, .ldy = DN_NR, .lo = -HUGE_VALF, .hi = HUGE_VALF};

@@ -62,3 +62,17 @@ static int64_t dn_row_block(const dn_split *s, int64_t task) {
 static int64_t dn_panel_block(const dn_split *s, int64_t task) {
     return s->is_by_panel ? task / s->n_mb : task % s->n_nb;
 }
+
+/* Rows in tiles of nearly equal numbers of rows, the first `more` of which have one row more than
+ * `each`. */
+typedef struct dn_cut {
+    int64_t tiles, each, more;
+} dn_cut;
+
+static dn_cut dn_cut_of(int64_t rows, int64_t most) {
+    int64_t tiles = dn_ceil(rows, most);
+    return (dn_cut){tiles, rows / tiles, rows % tiles};
+}
+static inline int64_t dn_cut_rows(const dn_cut *cut, int64_t tile) {
+    return cut->each + (tile < cut->more);
+}

@@ -69,23 +69,34 @@ static dn_act_fn *const dn_acts[HONE_ACT_COUNT] = {[HONE_ACT_LEAKY] = dn_act_lea
                                                    [HONE_ACT_GELU_TANH] = dn_act_gelu_tanh};
 
 /* Weights that come after those of a panel. Tiles of the same panel find it in L2, and memory would
- * rest meanwhile: each fetches a share of the next panel, a bit for each k. */
+ * rest meanwhile: each fetches its share of the next panel, a bit for each k. */
 typedef struct dn_ahead {
     const char *at;
-    int64_t step; /* bytes for each k */
+    int64_t step, share; /* bytes for each k, and for each tile */
+    bool is_far;         /* to L2 only */
 } dn_ahead;
 
-/* For tile i of n on a panel of `steps` times `bytes` bytes. What lies behind all weights is
- * fetched too, which does no harm. */
-static inline dn_ahead dn_ahead_of(const void *panel, int64_t steps, int64_t bytes, int64_t i,
-                                   int64_t n) {
-    return (dn_ahead){(const char *)panel + steps * bytes + steps * bytes * i / n, bytes / n};
+/* With fewer tiles lines come so fast that in L1 they would hold up the tile's own. Else L1 it is:
+ * on Zen 4 products of weights from memory are 3 to 6 % faster so than with lines fetched to L2,
+ * which is no better there than none fetched. */
+enum { DN_NEAR_TILES = 5 };
+
+/* For the first of n tiles on a panel of `steps` times `bytes` bytes; `at` moves on by a share with
+ * every tile. What lies behind all weights is fetched too, which does no harm. */
+static inline dn_ahead dn_ahead_of(const void *panel, int64_t steps, int64_t bytes, int64_t n) {
+    return (dn_ahead){(const char *)panel + steps * bytes, bytes / n, steps * bytes / n,
+                      n < DN_NEAR_TILES};
 }
 
 /* Two lines, as a tile may be one of two. */
 DN_INLINE void dn_fetch_ahead(dn_ahead *ahead) {
-    __builtin_prefetch(ahead->at, 0, 2);
-    __builtin_prefetch(ahead->at + 64, 0, 2);
+    if (ahead->is_far) {
+        __builtin_prefetch(ahead->at, 0, 2);
+        __builtin_prefetch(ahead->at + 64, 0, 2);
+    } else {
+        __builtin_prefetch(ahead->at, 0, 3);
+        __builtin_prefetch(ahead->at + 64, 0, 3);
+    }
     ahead->at += ahead->step;
 }
 

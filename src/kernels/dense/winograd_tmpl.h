@@ -241,19 +241,20 @@ DN_INLINE void wg_output(const wg_place *at, bool is_whole, bool has_residual, c
 static void wg_multiply(const hone_conv *p, const wg_shape *s, int64_t n_tiles, const float *v,
                         const float *u, int64_t nv, float *m) {
     const float inf = __builtin_inff();
-    int64_t most = nv <= 2 ? DN_MR_THIN : DN_MR, parts = dn_ceil(n_tiles, most);
+    const dn_cut cut = dn_cut_of(n_tiles, nv <= 2 ? DN_MR_THIN : DN_MR);
     const float *rows[DN_MR_MAX];
     dn_tile t = {
         .rows = rows, .taps = 1, .k = p->ic, .ldy = DN_NR, .n = nv * VW, .lo = -inf, .hi = inf};
     for (int64_t k = 0; k < WG_N; ++k) {
         t.b = u + k * p->ic * nv * VW;
-        for (int64_t i = 0; i < parts; ++i) {
-            int64_t from = n_tiles * i / parts, mr = n_tiles * (i + 1) / parts - from;
+        t.ahead = dn_ahead_of(t.b, t.k, nv * VW * (int64_t)sizeof *t.b, cut.tiles);
+        for (int64_t i = 0, from = 0, mr; i < cut.tiles; ++i, from += mr) {
+            mr = dn_cut_rows(&cut, i);
             for (int64_t r = 0; r < mr; ++r)
                 rows[r] = v + (k * s->tb + from + r) * s->ldv;
             t.y = m + (k * s->tb + from) * DN_NR;
-            t.ahead = dn_ahead_of(t.b, t.k, nv * VW * (int64_t)sizeof *t.b, i, parts);
             dn_tile_for(mr, t.n)(&t);
+            t.ahead.at += t.ahead.share;
         }
     }
 }
