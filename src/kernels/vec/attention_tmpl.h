@@ -44,20 +44,19 @@ static void at_softcap(float *s, int64_t n, float cap) {
         s[j] = cap * tanhf(s[j] * (1.0f / cap));
 }
 
+/* Where the mask of row i and key `first` lies. */
+static int64_t at_mask_at(const at_state *st, int64_t i, int64_t first) {
+    const int64_t *at = st->p->mask_at;
+    return st->batch * at[0] + st->head * at[1] + (st->q_first + i) * at[2] + first * at[3];
+}
+
 static void at_mask(const at_state *st, int64_t i, int64_t first, int64_t n, float *s) {
     const hone_attention *p = st->p;
     const float hidden = -__builtin_inff();
-    int64_t step = p->mask_at[3];
-    int64_t at = st->batch * p->mask_at[0] + st->head * p->mask_at[1] +
-                 (st->q_first + i) * p->mask_at[2] + first * step;
+    const int64_t step = p->mask_at[3], at = at_mask_at(st, i, first);
     if (p->mask) {
         const float *m = p->mask + at;
-        int64_t j = 0;
-        for (; step == 1 && j + VW <= n; j += VW) {
-            vf v = vf_load(m + j), h = vf_set1(hidden);
-            vf_store(s + j, vf_sel(vf_eq(v, h), h, vf_add(vf_load(s + j), v)));
-        }
-        for (; j < n; ++j)
+        for (int64_t j = 0; j < n; ++j)
             s[j] = m[j * step] == hidden ? hidden : s[j] + m[j * step];
     } else if (p->mask_bool) {
         const uint8_t *m = p->mask_bool + at;
@@ -66,32 +65,74 @@ static void at_mask(const at_state *st, int64_t i, int64_t first, int64_t n, flo
     }
 }
 
-/* Scores of row i against keys [first, first + n) become weights relative to the running maximum;
- * sum and output row are rescaled when the maximum grows. */
-static void at_row(at_state *st, int64_t i, int64_t first, int64_t n) {
+/* s = s factor + m, -infinity where m is; returns the largest. m NULL: 0. */
+VEC_INLINE float at_scores_plain(float *s, const float *m, int64_t n, float factor) {
     const float hidden = -__builtin_inff();
-    float *s = st->s + i * AT_LDS, *o = st->o + i * st->ldo;
+    const vf f = vf_set1(factor), h = vf_set1(hidden);
+    vf top = h;
+    int64_t j = 0;
+    for (; j + VW <= n; j += VW) {
+        vf v = vf_mul(vf_load(s + j), f);
+        if (m) {
+            vf add = vf_load(m + j);
+            v = vf_sel(vf_eq(add, h), h, vf_add(v, add));
+        }
+        vf_store(s + j, v);
+        top = red_step(HONE_REDUCE_MAX, top, v);
+    }
+    for (int64_t k = j; k < n; ++k)
+        s[k] = m && m[k] == hidden ? hidden : s[k] * factor + (m ? m[k] : 0.0f);
+    if (j < n)
+        top = red_tail(HONE_REDUCE_MAX, top, s + j, n - j);
+    return red_lanes(HONE_REDUCE_MAX, top);
+}
+
+/* Scores of row i against keys [first, first + n) times factor, masked; returns the largest. */
+static float at_scores(const at_state *st, int64_t i, int64_t first, int64_t n, float factor) {
+    const hone_attention *p = st->p;
+    const float hidden = -__builtin_inff();
+    float *s = st->s + i * AT_LDS;
     int64_t lo, hi;
-    if (st->p->softcap > 0)
-        at_softcap(s, n, st->p->softcap);
-    at_mask(st, i, first, n, s);
     at_range(st, i, &lo, &hi);
+    const bool is_seen = lo <= first && hi >= first + n;
+    if (is_seen && p->softcap <= 0 && !p->mask && !p->mask_bool)
+        return at_scores_plain(s, NULL, n, factor);
+    if (is_seen && p->softcap <= 0 && p->mask && p->mask_at[3] == 1)
+        return at_scores_plain(s, p->mask + at_mask_at(st, i, first), n, factor);
+    softmax_affine(s, s, n, factor, 0.0f);
+    if (p->softcap > 0)
+        at_softcap(s, n, p->softcap);
+    at_mask(st, i, first, n, s);
     for (int64_t j = 0; j < n && first + j < lo; ++j)
         s[j] = hidden;
     for (int64_t j = hi > first ? hi - first : 0; j < n; ++j)
         s[j] = hidden;
-    float top = red_row(HONE_REDUCE_MAX, s, n), old = st->top[i];
-    top = old >= top ? old : top;
-    if (top == hidden) {
-        for (int64_t j = 0; j < n; ++j)
-            s[j] = 0;
-        return;
-    }
-    float shrink = old == top ? 1.0f : expf(old - top);
-    st->sum[i] = st->sum[i] * shrink + softmax_exp(s, s, n, top);
+    return red_row(HONE_REDUCE_MAX, s, n);
+}
+
+/* Takes the largest of new scores into row i's running maximum; sum and output row are rescaled
+ * when it grows. False while no key has been seen. */
+static bool at_raise(at_state *st, int64_t i, float top) {
+    const float hidden = -__builtin_inff(), old = st->top[i];
+    if (old >= top)
+        return old != hidden;
     st->top[i] = top;
-    if (shrink != 1.0f)
-        softmax_affine(o, o, st->p->v_size, shrink, 0.0f);
+    if (old != hidden) {
+        float shrink = expf(old - top);
+        st->sum[i] *= shrink;
+        softmax_affine(st->o + i * st->ldo, st->o + i * st->ldo, st->p->v_size, shrink, 0.0f);
+    }
+    return true;
+}
+
+/* Scores of row i against keys [first, first + n) become weights relative to the running maximum.
+ */
+static void at_row(at_state *st, int64_t i, int64_t first, int64_t n) {
+    float *s = st->s + i * AT_LDS;
+    if (at_raise(st, i, at_scores(st, i, first, n, 1.0f)))
+        st->sum[i] += softmax_exp(s, s, n, st->top[i]);
+    else
+        memset(s, 0, (size_t)n * sizeof *s);
 }
 
 static float at_dot(const float *a, const float *b, int64_t n) {
