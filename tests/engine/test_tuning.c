@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "backend/cpu/tune_cache.h"
+#include "base/cpu.h"
 #include "base/file.h"
 #include "base/inflate.h"
 #include "check.h"
@@ -164,12 +165,13 @@ static void count_remark(void *arg, const char *text) {
     ++n_remarks;
 }
 
-static void build(const char *out, const char *cache) {
+static void build_as(hone_precision precision, const char *out, const char *cache) {
     hone_build_options options;
     hone_model *model = NULL;
     hone_engine *engine = NULL;
     hone_build_options_init(&options);
     options.tune = HONE_TUNE_FULL;
+    options.precision = precision;
     options.n_threads = 1;
     options.tune_cache = cache;
     options.remark = count_remark;
@@ -178,6 +180,10 @@ static void build(const char *out, const char *cache) {
     CHECK(hone_engine_save(engine, out, NULL) == HONE_OK);
     hone_engine_destroy(engine);
     hone_model_destroy(model);
+}
+
+static void build(const char *out, const char *cache) {
+    build_as(HONE_PRECISION_FP32, out, cache);
 }
 
 static bool same_bytes(const char *a, const char *b) {
@@ -233,6 +239,54 @@ static void check_builds(void) {
     build(second, NULL);
 }
 
+static bool has_text(const char *path, const char *text) {
+    hone_file_map map;
+    size_t n = strlen(text);
+    bool found = false;
+    if (hone_file_map_open(path, &map, NULL) != HONE_OK)
+        return false;
+    for (size_t i = 0; i + n <= map.n_bytes && !found; ++i)
+        found = memcmp((const char *)map.data + i, text, n) == 0;
+    hone_file_map_close(&map);
+    return found;
+}
+
+/* Products on FP32 get this time in the cache, those on BF16 one of 1 ms. */
+static void set_f32_ms(const char *path, double ms) {
+    hone_tune_cache c;
+    CHECK(hone_tune_cache_open(&c, path, NULL) == HONE_OK);
+    for (const hone_tune_entry *e = c.first; e; e = e->next) {
+        hone_tune_time times[8];
+        const int n = e->n_times < 8 ? e->n_times : 8;
+        if (strncmp(e->problem, "conv", 4) != 0)
+            continue;
+        for (int i = 0; i < n; ++i)
+            times[i] =
+                (hone_tune_time){e->times[i].kernel, strstr(e->problem, "f32->f32") ? ms : 1.0};
+        hone_tune_cache_add(&c, e->problem, times, n);
+    }
+    CHECK(hone_tune_cache_save(&c, NULL) == HONE_OK);
+    hone_tune_cache_close(&c);
+}
+
+/* A product that takes longer on BF16 stays on FP32. */
+static void check_types(void) {
+    char cache[128], file[128];
+    snprintf(cache, sizeof cache, "%s/types", folder);
+    snprintf(file, sizeof file, "%s/types.hone", folder);
+    build_as(HONE_PRECISION_BF16, file, cache);
+    if (hone_cpu_isa() < HONE_ISA_AVX512_BF16) {
+        puts("left out: types of products: the CPU has no BF16 instructions");
+        return;
+    }
+    set_f32_ms(cache, 0.99);
+    build_as(HONE_PRECISION_BF16, file, cache);
+    CHECK(has_text(file, "conv_bf16_"));
+    set_f32_ms(cache, 0.01);
+    build_as(HONE_PRECISION_BF16, file, cache);
+    CHECK(!has_text(file, "conv_bf16_") && has_text(file, "conv_f32_"));
+}
+
 int main(void) {
     strcpy(folder, "/tmp/hone-tuning-XXXXXX");
     if (!mkdtemp(folder))
@@ -241,6 +295,7 @@ int main(void) {
     check_processes();
     check_hostile();
     check_builds();
+    check_types();
     char command[128];
     snprintf(command, sizeof command, "rm -rf '%s'", folder);
     CHECK(system(command) == 0);

@@ -26,10 +26,9 @@ HONE_NODISCARD hone_status hone_cpu_fuse_epilogues(hone_graph *g, hone_error *er
 HONE_NODISCARD hone_status hone_cpu_fuse_eltwise(hone_graph *g, hone_error *err);
 /** Store activations as BF16 where the options say so and it pays; see precision.c. */
 HONE_NODISCARD hone_status hone_cpu_store_bf16(hone_graph *g, const hone_lower_options *o,
-                                               hone_error *err);
+                                               hone_tuner *tuner, hone_error *err);
 /** Choose a kernel for every hone.Conv and hone.Gemm and pack its weights for it. */
-HONE_NODISCARD hone_status hone_cpu_pack(hone_graph *g, const hone_lower_options *o,
-                                         hone_tuner *tuner, hone_error *err);
+HONE_NODISCARD hone_status hone_cpu_pack(hone_graph *g, hone_tuner *tuner, hone_error *err);
 /** Let a hone.Conv, of problem p, read what a Concat joins where its kernel can; the Concat is left
  * unread. */
 HONE_NODISCARD hone_status hone_cpu_fuse_concat(hone_graph *g, hone_node *n, const hone_conv *p,

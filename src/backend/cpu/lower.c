@@ -19,6 +19,14 @@ static void choose_kernels(hone_graph *g) {
     }
 }
 
+static void expect_problems(const hone_graph *g, hone_tuner *tuner) {
+    for (int i = 0; i < g->n_nodes; ++i) {
+        hone_conv p;
+        if (hone_is_dense(g->nodes[i]) && hone_dense_problem(g->nodes[i], &p, NULL) == HONE_OK)
+            hone_tuner_expect(tuner, &p);
+    }
+}
+
 static hone_status lower_graph(hone_graph *g, const hone_lower_options *options, hone_tuner *tuner,
                                hone_error *err) {
     for (int i = 0; i < g->n_nodes; ++i) {
@@ -35,8 +43,9 @@ static hone_status lower_graph(hone_graph *g, const hone_lower_options *options,
     HONE_TRY(hone_cpu_lower_rnn(g, options, err));
     HONE_TRY(hone_cpu_fuse_epilogues(g, err));
     HONE_TRY(hone_cpu_fuse_eltwise(g, err));
-    HONE_TRY(hone_cpu_store_bf16(g, options, err));
-    return hone_cpu_pack(g, options, tuner, err);
+    expect_problems(g, tuner);
+    HONE_TRY(hone_cpu_store_bf16(g, options, tuner, err));
+    return hone_cpu_pack(g, tuner, err);
 }
 
 hone_isa hone_cpu_needed_isa(const hone_graph *g) {

@@ -43,44 +43,18 @@ static hone_status reorder_deconv(hone_graph *g, const hone_node *n, const hone_
     return HONE_OK;
 }
 
-enum { MAX_CANDIDATES = 16 };
-
-/* The kernel that the default order puts first, or the fastest by measurement. */
-static const hone_conv_kernel *choose(const hone_conv *p, const hone_lower_options *o,
-                                      hone_tuner *tuner) {
-    const hone_conv_kernel *list[MAX_CANDIDATES];
-    int n = hone_conv_candidates(p, o->isa, o->is_exact, list, MAX_CANDIDATES);
-    if (n == 0)
-        return NULL;
-    /* With narrower registers a kernel is never faster: compare within the best family only. */
-    int n_level = 1;
-    while (n_level < n && hone_isa_family(list[n_level]->isa) == hone_isa_family(list[0]->isa))
-        ++n_level;
-    return hone_tune_conv(tuner, p, list, n_level);
-}
-
-/* The problem that a dense kernel gets: a transposed convolution is a product to it. */
-static hone_status dense_problem(const hone_node *n, hone_conv *p, hone_error *err) {
-    HONE_TRY(hone_nominal_problem(n, &n->in[HONE_IN_X]->type, p, err));
-    if (!hone_is_lowered(n, "ConvTranspose"))
-        return HONE_OK;
-    *p = hone_deconv_gemm(p);
-    return hone_conv_check(p, err);
-}
-
-static hone_status pack_node(hone_graph *g, hone_node *n, const hone_lower_options *o,
-                             hone_tuner *tuner, hone_error *err) {
+static hone_status pack_node(hone_graph *g, hone_node *n, hone_tuner *tuner, hone_error *err) {
     hone_conv p;
     hone_conv_weights w;
     bool is_deconv = hone_is_lowered(n, "ConvTranspose");
     HONE_TRY(hone_nominal_problem(n, &n->in[HONE_IN_X]->type, &p, err));
     if (is_deconv) {
         HONE_TRY(reorder_deconv(g, n, &p, &w, err));
-        HONE_TRY(dense_problem(n, &p, err));
+        HONE_TRY(hone_dense_problem(n, &p, err));
     } else {
         w = weights_of(n, &p);
     }
-    const hone_conv_kernel *kernel = choose(&p, o, tuner);
+    const hone_conv_kernel *kernel = hone_tune_conv(tuner, &p);
     if (!kernel)
         return hone_fail(err, HONE_E_UNSUPPORTED, "no kernel takes this convolution");
     int64_t count = (int64_t)(kernel->packed_bytes(&p) / sizeof(float));
@@ -98,23 +72,12 @@ static hone_status pack_node(hone_graph *g, hone_node *n, const hone_lower_optio
     return hone_cpu_fuse_concat(g, n, &p, kernel, err);
 }
 
-static bool is_packable(const hone_node *n) {
-    return hone_is_lowered(n, "Conv") || hone_is_lowered(n, "Gemm") ||
-           hone_is_lowered(n, "ConvTranspose");
-}
-
-hone_status hone_cpu_pack(hone_graph *g, const hone_lower_options *o, hone_tuner *tuner,
-                          hone_error *err) {
-    for (int i = 0; i < g->n_nodes; ++i) {
-        hone_conv p;
-        if (is_packable(g->nodes[i]) && dense_problem(g->nodes[i], &p, NULL) == HONE_OK)
-            hone_tuner_expect(tuner, &p);
-    }
+hone_status hone_cpu_pack(hone_graph *g, hone_tuner *tuner, hone_error *err) {
     for (int i = 0; i < g->n_nodes; ++i) {
         hone_node *n = g->nodes[i];
-        if (!is_packable(n))
+        if (!hone_is_dense(n))
             continue;
-        hone_status status = pack_node(g, n, o, tuner, err);
+        hone_status status = pack_node(g, n, tuner, err);
         if (status != HONE_OK)
             return hone_fail_node(err, status, n->name, n->op_name);
         hone_graph_sweep(g);

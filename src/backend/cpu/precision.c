@@ -4,8 +4,8 @@
  * it as long as its kernels take it; kernels compute in FP32 inside. FP32 stay: inputs, outputs and
  * what subgraphs capture; what no product comes after, such as the decoding of boxes, scores and
  * class probabilities, whose rounding would show in the results and which costs little; everything
- * of another type; and operators without BF16 kernels. Casts are made at the edges, one for a
- * value. */
+ * of another type; operators without BF16 kernels; and products that tuning measured to be faster
+ * so. Casts are made at the edges, one for a value. */
 #include <string.h>
 
 #include "backend/cpu/eltwise_steps.h"
@@ -55,6 +55,7 @@ static const struct {
 typedef struct storer {
     hone_graph *g;
     const hone_lower_options *options;
+    hone_tuner *tuner;
     hone_error *err;
     int n_ids;
     bool *is_pinned;   /* by value id: must be FP32 */
@@ -100,17 +101,22 @@ static bool is_attention(const hone_node *n) {
            (n->domain[0] == '\0' && strcmp(n->op_name, "Attention") == 0);
 }
 
-/* No kernel would run the node on BF16, or a slow reference only, or the result would suffer. */
-static bool is_refused(const storer *s, const hone_node *n) {
+/* A product that no kernel takes on BF16, or that was measured to be faster on FP32. */
+static bool is_product_refused(const storer *s, const hone_node *n) {
     const hone_conv_kernel *kernel;
     hone_conv p;
-    if (hone_is_lowered(n, "Conv")) {
-        if (hone_nominal_problem(n, &n->in[HONE_IN_X]->type, &p, NULL) != HONE_OK)
-            return true;
-        p.x_storage = p.is_planar ? HONE_ELEM_F32 : HONE_ELEM_BF16;
-        p.y_storage = HONE_ELEM_BF16;
-        return hone_conv_candidates(&p, s->options->isa, s->options->is_exact, &kernel, 1) < 1;
-    }
+    if (hone_dense_problem(n, &p, NULL) != HONE_OK)
+        return true;
+    p.x_storage = p.is_planar ? HONE_ELEM_F32 : HONE_ELEM_BF16;
+    p.y_storage = hone_is_lowered(n, "ConvTranspose") ? HONE_ELEM_F32 : HONE_ELEM_BF16;
+    return hone_conv_candidates(&p, s->options->isa, s->options->is_exact, &kernel, 1) < 1 ||
+           hone_tune_prefers_f32(s->tuner, &p);
+}
+
+/* No kernel would run the node on BF16, or a slow one only, or the result would suffer. */
+static bool is_refused(const storer *s, const hone_node *n) {
+    if (hone_is_dense(n))
+        return is_product_refused(s, n);
     for (int i = 1; i < n->n_out; ++i) {
         if (n->out[i] && (strcmp(n->op_name, "Split") != 0 || s->is_pinned[n->out[i]->id]))
             return true;
@@ -346,11 +352,13 @@ bool hone_cpu_wants_bf16(const hone_lower_options *o) {
     return o->precision == HONE_PRECISION_BF16 && o->isa >= HONE_ISA_AVX512_BF16;
 }
 
-hone_status hone_cpu_store_bf16(hone_graph *g, const hone_lower_options *o, hone_error *err) {
+hone_status hone_cpu_store_bf16(hone_graph *g, const hone_lower_options *o, hone_tuner *tuner,
+                                hone_error *err) {
     if (!hone_cpu_wants_bf16(o))
         return HONE_OK;
     storer s = {.g = g,
                 .options = o,
+                .tuner = tuner,
                 .err = err,
                 .n_ids = g->n_values,
                 .is_pinned = HONE_NEW_ARRAY(g->arena, bool, g->n_values),

@@ -2,6 +2,8 @@
 
 #include "backend/cpu/problem.h"
 
+#include "kernels/deconv.h"
+
 static void read_act(const hone_node *n, hone_conv *p) {
     p->act = (hone_act)hone_attr_int(n, "act", HONE_ACT_NONE);
     p->a = hone_attr_float(n, "act_a", 0);
@@ -112,6 +114,14 @@ hone_status hone_nominal_problem(const hone_node *n, const hone_type *x, hone_co
     hone_infer_ctx c = {.node = n, .n_in = 1, .n_out = 1, .in = &in, .out = &out, .err = err};
     HONE_TRY(n->op->infer(&c));
     return hone_problem(n, &in, &out, p, err);
+}
+
+hone_status hone_dense_problem(const hone_node *n, hone_conv *p, hone_error *err) {
+    HONE_TRY(hone_nominal_problem(n, &n->in[HONE_IN_X]->type, p, err));
+    if (!hone_is_lowered(n, "ConvTranspose"))
+        return HONE_OK;
+    *p = hone_deconv_gemm(p);
+    return hone_conv_check(p, err);
 }
 
 const hone_conv_kernel *hone_conv_kernel_find(const char *name) {

@@ -28,6 +28,13 @@ HONE_NODISCARD hone_status hone_problem(const hone_node *n, const hone_type *x, 
  * choose and pack for. */
 HONE_NODISCARD hone_status hone_nominal_problem(const hone_node *n, const hone_type *x,
                                                 hone_conv *p, hone_error *err);
+/** A node that a dense kernel computes, with packed weights. */
+static inline bool hone_is_dense(const hone_node *n) {
+    return hone_is_lowered(n, "Conv") || hone_is_lowered(n, "Gemm") ||
+           hone_is_lowered(n, "ConvTranspose");
+}
+/** The nominal problem that a dense kernel gets: a transposed convolution is a product to it. */
+HONE_NODISCARD hone_status hone_dense_problem(const hone_node *n, hone_conv *p, hone_error *err);
 /** The kernel called `name`, NULL when this build lacks it or the CPU cannot run it. */
 const hone_conv_kernel *hone_conv_kernel_find(const char *name);
 

@@ -9,10 +9,14 @@
 #include <string.h>
 #include <time.h>
 
+#include "backend/cpu/fuse.h"
 #include "backend/cpu/tune_cache.h"
+#include "kernels/vec.h"
 
 /* A kernel replaces the default only when its time is shorter by this factor: less is noise. */
 #define CLEARLY 0.98
+/* A product leaves BF16 only for more than that: what reads its result pays for the wider data. */
+#define WORTH_F32 0.95
 /* Quick tuning leaves out problems that cost less than this share of all multiply-adds. */
 #define QUICK_SHARE 0.01
 
@@ -27,11 +31,14 @@ static const effort efforts[] = {
     [HONE_TUNE_FULL] = {{200, 5, 100}, 120e3},
 };
 
+enum { MAX_CANDIDATES = 16, CAST_ELEMENTS = 1 << 16, CAST_ROUNDS = 20 };
+
 /* A problem of the model, and the nodes that have it. */
 typedef struct problem {
     struct problem *next;
     char key[256];
-    double macs; /* of all nodes */
+    double macs; /* of all nodes; counted on FP32 data, whatever the nodes get */
+    bool is_seen;
     const hone_conv_kernel *chosen;
 } problem;
 
@@ -42,9 +49,9 @@ struct hone_tuner {
     hone_pool *pool; /* made when first needed */
     problem *problems;
     double macs, spent_ms;
-    double weight_bytes; /* of all nodes, as in the model */
-    int n_problems, n_chosen;
-    bool is_late; /* said that time is over */
+    double weight_bytes;    /* of all nodes, as in the model */
+    int n_expected, n_seen; /* problems */
+    bool is_late;           /* said that time is over */
 };
 
 static double now_ms(void) {
@@ -113,20 +120,33 @@ static problem *find_or_add(hone_tuner *t, const hone_conv *p) {
         *k = (problem){.next = t->problems};
         memcpy(k->key, key, strlen(key));
         t->problems = k;
-        ++t->n_problems;
     }
     return k;
 }
 
+static hone_conv on_f32(const hone_conv *p) {
+    hone_conv f = *p;
+    f.x_storage = f.y_storage = HONE_ELEM_F32;
+    return f;
+}
+
 void hone_tuner_expect(hone_tuner *t, const hone_conv *p) {
+    const hone_conv f = on_f32(p);
     double macs = (double)(p->n * p->oh * p->ow) * (double)(p->oc * (p->ic / p->groups)) *
                   (double)(p->kh * p->kw);
-    problem *k = t->options->tune == HONE_TUNE_OFF ? NULL : find_or_add(t, p);
+    problem *k = t->options->tune == HONE_TUNE_OFF ? NULL : find_or_add(t, &f);
     if (k) {
+        t->n_expected += k->macs > 0 ? 0 : hone_cpu_wants_bf16(t->options) ? 2 : 1;
         k->macs += macs;
         t->macs += macs;
         t->weight_bytes += (double)(p->oc * (p->ic / p->groups)) * (double)(p->kh * p->kw) * 4;
     }
+}
+
+static bool is_cheap(hone_tuner *t, const hone_conv *p) {
+    const hone_conv f = on_f32(p);
+    const problem *k = find_or_add(t, &f);
+    return t->options->tune == HONE_TUNE_QUICK && k && k->macs < QUICK_SHARE * t->macs;
 }
 
 static bool is_cold(const hone_tuner *t) {
@@ -199,35 +219,98 @@ static bool measure(hone_tuner *t, const problem *k, const hone_conv *p,
     return ok;
 }
 
-static const hone_conv_kernel *choose(hone_tuner *t, const problem *k, const hone_conv *p,
-                                      const hone_conv_kernel *const *candidates, int n) {
-    double ms[HONE_TIMING_MAX];
-    n = n < HONE_TIMING_MAX ? n : HONE_TIMING_MAX;
-    if (n < 2)
-        return candidates[0];
-    long_key key = cache_key(t, k);
-    if (!recall(hone_tune_cache_find(&t->cache, key.text), candidates, n, ms)) {
-        bool is_cheap = t->options->tune == HONE_TUNE_QUICK && k->macs < QUICK_SHARE * t->macs;
-        if (is_cheap || !has_time(t) || !measure(t, k, p, candidates, n) ||
-            !recall(hone_tune_cache_find(&t->cache, key.text), candidates, n, ms))
-            return candidates[0];
-    }
-    return candidates[fastest(ms, n)];
+/* Those between which there is a choice. With narrower registers a kernel is never faster: the best
+ * family only. */
+static int list_candidates(const hone_tuner *t, const hone_conv *p, const hone_conv_kernel **list) {
+    int n = hone_conv_candidates(p, t->options->isa, t->options->is_exact, list, MAX_CANDIDATES);
+    int n_level = n > 0;
+    while (n_level < n && hone_isa_family(list[n_level]->isa) == hone_isa_family(list[0]->isa))
+        ++n_level;
+    return n_level;
 }
 
-const hone_conv_kernel *hone_tune_conv(hone_tuner *t, const hone_conv *p,
-                                       const hone_conv_kernel *const *candidates, int n) {
+static void report(hone_tuner *t, problem *k) {
+    char what[64];
+    if (k->is_seen)
+        return;
+    k->is_seen = true;
+    int seen = t->n_seen < t->n_expected ? t->n_seen++ : t->n_expected - 1;
+    snprintf(what, sizeof what, "tuning %d of %d", seen + 1, t->n_expected);
+    if (t->options->progress)
+        t->options->progress(t->options->progress_arg, (double)seen / (double)t->n_expected, what);
+}
+
+/* The candidates' times, from the cache or measured now; false when they are not to be had. */
+static bool times_of(hone_tuner *t, const hone_conv *p, const hone_conv_kernel *const *candidates,
+                     int n, double *ms) {
     problem *k = t->options->tune == HONE_TUNE_OFF ? NULL : find_or_add(t, p);
     if (!k)
-        return candidates[0];
-    if (!k->chosen) {
-        char what[64];
-        snprintf(what, sizeof what, "tuning %d of %d", t->n_chosen + 1, t->n_problems);
-        if (t->options->progress)
-            t->options->progress(t->options->progress_arg,
-                                 (double)t->n_chosen / (double)t->n_problems, what);
-        k->chosen = choose(t, k, p, candidates, n);
-        ++t->n_chosen;
+        return false;
+    report(t, k);
+    long_key key = cache_key(t, k);
+    if (recall(hone_tune_cache_find(&t->cache, key.text), candidates, n, ms))
+        return true;
+    return !is_cheap(t, p) && has_time(t) && measure(t, k, p, candidates, n) &&
+           recall(hone_tune_cache_find(&t->cache, key.text), candidates, n, ms);
+}
+
+const hone_conv_kernel *hone_tune_conv(hone_tuner *t, const hone_conv *p) {
+    const hone_conv_kernel *list[MAX_CANDIDATES];
+    double ms[MAX_CANDIDATES];
+    problem *k = t->options->tune == HONE_TUNE_OFF ? NULL : find_or_add(t, p);
+    if (k && k->chosen)
+        return k->chosen;
+    int n = list_candidates(t, p, list);
+    const hone_conv_kernel *best = n > 0 ? list[0] : NULL;
+    if (n > 1 && times_of(t, p, list, n, ms))
+        best = list[fastest(ms, n)];
+    if (k)
+        k->chosen = best;
+    return best;
+}
+
+/* The least time of the problem's candidates; 0 when it is not to be had. */
+static double least_ms(hone_tuner *t, const hone_conv *p) {
+    const hone_conv_kernel *list[MAX_CANDIDATES];
+    double ms[MAX_CANDIDATES];
+    int n = list_candidates(t, p, list);
+    return n > 0 && times_of(t, p, list, n, ms) ? ms[fastest(ms, n)] : 0;
+}
+
+static double time_cast(const hone_vec_kernels *vec) {
+    float *x = calloc(CAST_ELEMENTS, sizeof *x);
+    uint16_t *y = calloc(CAST_ELEMENTS, sizeof *y);
+    double best = 0;
+    for (int i = 0; x && y && i < CAST_ROUNDS; ++i) {
+        double start = now_ms();
+        vec->f32_to_bf16(x, y, CAST_ELEMENTS);
+        double ms = now_ms() - start;
+        best = best > 0 && best < ms ? best : ms;
     }
-    return k->chosen;
+    free(x);
+    free(y);
+    return best;
+}
+
+/* Of n elements; infinite when it is not to be had. One thread's time is an upper bound. */
+static double cast_ms(hone_tuner *t, int64_t n) {
+    char key[64];
+    snprintf(key, sizeof key, "cast f32->bf16 %s", hone_isa_name(t->options->isa));
+    const hone_tune_entry *e = hone_tune_cache_find(&t->cache, key);
+    if (!e) {
+        double ms = time_cast(hone_vec_kernels_for(t->options->isa));
+        if (ms > 0)
+            hone_tune_cache_add(&t->cache, key, &(hone_tune_time){"convert", ms}, 1);
+        e = hone_tune_cache_find(&t->cache, key);
+    }
+    return e ? e->times[0].ms * (double)n / CAST_ELEMENTS : HUGE_VAL;
+}
+
+bool hone_tune_prefers_f32(hone_tuner *t, const hone_conv *p) {
+    const hone_conv f = on_f32(p);
+    double narrow = least_ms(t, p), wide = narrow > 0 ? least_ms(t, &f) : 0;
+    if (!(wide > 0) || wide >= narrow * WORTH_F32)
+        return false;
+    int64_t elements = p->n * (p->ih * p->iw * p->ic + p->oh * p->ow * p->oc);
+    return wide + cast_ms(t, elements) < narrow * WORTH_F32;
 }
