@@ -306,6 +306,17 @@ static void test_dilated(void) {
     }
 }
 
+/* Windows of which only some rows, or none, lie in the picture. */
+static void test_padding(void) {
+    for (int64_t d = 1; d <= 12; ++d) {
+        hone_conv p = conv(2, 7, d % 2 ? 24 : 5, 70, 3, 1, d, 1);
+        p.dh = p.dw = d;
+        p.pt = d % 3 == 0 ? 3 * d : d;
+        out_size(&p, d % 4 == 0 ? 3 * d : d, d);
+        check(&p);
+    }
+}
+
 static void test_shapes(void) {
     static const int64_t channels[][3] = {
         {1, 1, 1},   {3, 32, 1},  {4, 7, 1},    {8, 65, 1},   {9, 16, 1}, {17, 33, 1}, {32, 48, 1},
@@ -451,6 +462,7 @@ int main(int argc, char **argv) {
     test_pack();
     test_epilogues();
     test_dilated();
+    test_padding();
     test_tiny();
     test_shapes();
     test_depthwise();

@@ -279,9 +279,14 @@ static void check_convolutions(void) {
         p.has_residual = i % 2;
         check(&p);
     }
-    hone_conv p = conv(12, 16, 16, 3, 1, 2, 1); /* dilated */
-    p.dh = p.dw = 2;
-    check(&p);
+    /* Dilated; windows of which only some rows, or none, lie in the picture. */
+    for (int64_t d = 1; d <= 12; ++d) {
+        hone_conv p = conv(7, 16, 70, 3, 1, d, 1);
+        p.dh = p.dw = d;
+        p.pt = d % 3 == 0 ? 3 * d : d;
+        p.oh = 7 + (p.pt - d) + (d % 4 == 0 ? 2 * d : 0);
+        check(&p);
+    }
 }
 
 /* Windows that dwdot has code for, rows of all lengths modulo its groups of pixels, heights with

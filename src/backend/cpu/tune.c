@@ -231,13 +231,14 @@ static int list_candidates(const hone_tuner *t, const hone_conv *p, const hone_c
 
 static void report(hone_tuner *t, problem *k) {
     char what[64];
-    if (k->is_seen)
+    if (k->is_seen || t->n_seen >= t->n_expected)
         return;
     k->is_seen = true;
-    int seen = t->n_seen < t->n_expected ? t->n_seen++ : t->n_expected - 1;
-    snprintf(what, sizeof what, "tuning %d of %d", seen + 1, t->n_expected);
+    snprintf(what, sizeof what, "tuning %d of %d", t->n_seen + 1, t->n_expected);
     if (t->options->progress)
-        t->options->progress(t->options->progress_arg, (double)seen / (double)t->n_expected, what);
+        t->options->progress(t->options->progress_arg, (double)t->n_seen / (double)t->n_expected,
+                             what);
+    ++t->n_seen;
 }
 
 /* The candidates' times, from the cache or measured now; false when they are not to be had. */
@@ -264,8 +265,10 @@ const hone_conv_kernel *hone_tune_conv(hone_tuner *t, const hone_conv *p) {
     const hone_conv_kernel *best = n > 0 ? list[0] : NULL;
     if (n > 1 && times_of(t, p, list, n, ms))
         best = list[fastest(ms, n)];
-    if (k)
+    if (k) {
+        report(t, k);
         k->chosen = best;
+    }
     return best;
 }
 

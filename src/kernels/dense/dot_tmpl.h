@@ -485,9 +485,31 @@ static void dot_rows(const hone_conv *p, const dot_shape *s, const void *x, int6
 /* ---- the product ------------------------------------------------------------------------------
  */
 
-/* Rows [0, rows) of one panel. */
+/* The pointers of mr rows, [row][tap], as a tile wants them, without the first and last taps that
+ * lie in the padding for all of them. */
+static dot_tile dot_with_rows(dot_tile t, const uint16_t *const *from, int64_t mr, int64_t width,
+                              const uint16_t *zero, const uint16_t **to) {
+    const int64_t taps = t.taps;
+    int64_t first = taps - 1, last = 0; /* taps with a pixel */
+    for (int64_t tap = 0; tap < taps; ++tap) {
+        bool has_pixel = false;
+        for (int64_t r = 0; r < mr; ++r) {
+            to[tap * mr + r] = from[r * taps + tap];
+            has_pixel |= from[r * taps + tap] != zero;
+        }
+        first = has_pixel && tap < first ? tap : first;
+        last = has_pixel ? tap : last;
+    }
+    t.rows = to + first * mr;
+    t.b += first * t.k * 2 * width;
+    t.taps = first <= last ? last - first + 1 : 1;
+    return t;
+}
+
+/* Rows [0, rows) of one panel. zero: the row that taps in the padding point to. */
 static void dot_panel(const hone_conv *p, const uint16_t *const *pointers,
-                      const uint16_t **tile_rows, int64_t rows, dot_tile *t, int64_t y_size) {
+                      const uint16_t **tile_rows, const uint16_t *zero, int64_t rows, dot_tile *t,
+                      int64_t y_size) {
     const int64_t nv = dn_ceil(t->n, VW);
     const dn_cut cut = dn_cut_of(rows, dot_mr[nv]);
     dot_tile_fn *const *const fns = dot_tiles[t->n - (nv - 1) * VW <= VH][nv];
@@ -496,13 +518,11 @@ static void dot_panel(const hone_conv *p, const uint16_t *const *pointers,
         const int64_t mr = dn_cut_rows(&cut, i);
         t->rows = pointers;
         if (t->taps > 1) {
-            for (int64_t tap = 0; tap < t->taps; ++tap) {
-                for (int64_t r = 0; r < mr; ++r)
-                    tile_rows[tap * mr + r] = pointers[r * t->taps + tap];
-            }
-            t->rows = tile_rows;
+            const dot_tile tile = dot_with_rows(*t, pointers, mr, nv * VW, zero, tile_rows);
+            fns[mr](&tile);
+        } else {
+            fns[mr](t);
         }
-        fns[mr](t);
         t->ahead.at += t->ahead.share;
         t->y = (char *)t->y + mr * p->ldy * y_size;
         t->residual = t->residual ? (const char *)t->residual + mr * p->ldr * y_size : NULL;
@@ -530,8 +550,8 @@ static void dot_run(const hone_conv *p, const hone_conv_args *args, int64_t task
     t.a1 = act.a1;
     t.b1 = act.b1;
     t.k = s.k / t.taps;
-    dot_rows(p, &s, args->x, rows.from, rows.to - rows.from, pointers,
-             (uint16_t *)(void *)((char *)scratch + dot_pointer_bytes(&s)));
+    uint16_t *room = (uint16_t *)(void *)((char *)scratch + dot_pointer_bytes(&s));
+    dot_rows(p, &s, args->x, rows.from, rows.to - rows.from, pointers, room);
     for (int64_t u = units.from; u < units.to; ++u) {
         int64_t g = u / s.panels, col = u % s.panels * DOT_NR;
         int64_t at = rows.from * p->ldy + g * s.ocg + col,
@@ -542,7 +562,8 @@ static void dot_run(const hone_conv *p, const hone_conv_args *args, int64_t task
         t.b = packed + (g * s.cols + col) * 2 * s.k;
         t.y = (char *)args->y + at * y_size;
         t.residual = p->has_residual ? (const char *)args->residual + r_at * y_size : NULL;
-        dot_panel(p, pointers, pointers + s.split.mb * t.taps, rows.to - rows.from, &t, y_size);
+        dot_panel(p, pointers, pointers + s.split.mb * t.taps, room, rows.to - rows.from, &t,
+                  y_size);
     }
 }
 

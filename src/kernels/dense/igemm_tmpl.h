@@ -217,12 +217,33 @@ static void ig_rows(const hone_conv *p, const ig_shape *s, const float *x, int64
     }
 }
 
+static bool ig_is_padding(const float *const *rows, int64_t mr, const float *zero) {
+    for (int64_t i = 0; i < mr; ++i) {
+        if (rows[i] != zero)
+            return false;
+    }
+    return true;
+}
+
+/* The tile without the first and last taps that lie in the padding for all of its mr rows. */
+static dn_tile ig_without_padding(dn_tile t, int64_t mr, int64_t width, const float *zero) {
+    while (t.taps > 1 && ig_is_padding(t.rows, mr, zero)) {
+        t.rows += mr;
+        t.b += t.k * width;
+        --t.taps;
+    }
+    while (t.taps > 1 && ig_is_padding(t.rows + (t.taps - 1) * mr, mr, zero))
+        --t.taps;
+    return t;
+}
+
 /* What the tiles of one block of rows share. */
 typedef struct ig_block {
     const hone_conv *p;
     const hone_conv_args *args;
     const ig_shape *s;
     const float **pointers;
+    const float *zero; /* where taps in the padding point to */
     float *sums;
     int64_t first;
     dn_cut cut;
@@ -254,7 +275,8 @@ static void ig_part(const ig_block *j, dn_tile t, int64_t u, int64_t part) {
         } else {
             t.y = j->sums + from * DN_NR;
         }
-        dn_tile_for(mr, t.n)(&t);
+        const dn_tile tile = ig_without_padding(t, mr, width, j->zero);
+        dn_tile_for(mr, t.n)(&tile);
         t.ahead.at += t.ahead.share;
         t.rows += mr * t.taps;
     }
@@ -266,9 +288,8 @@ static void ig_run(const hone_conv *p, const hone_conv_args *args, int64_t task,
     const dn_range units =
         dn_part(s.panels * p->groups, dn_panel_block(&s.split, task), s.split.n_nb);
     const int64_t n = rows.to - rows.from;
-    ig_block j = {p, args, &s, scratch, NULL, rows.from, dn_cut_of(n, s.mr)};
     float *zero = (float *)((char *)scratch + ig_pointer_bytes(&s));
-    j.sums = zero + p->ic;
+    ig_block j = {p, args, &s, scratch, zero, zero + p->ic, rows.from, dn_cut_of(n, s.mr)};
     ig_rows(p, &s, args->x, j.first, n, &j.cut, j.pointers, zero);
     dn_tile finish = {.taps = s.taps, .ldr = p->ldr, .ldy = p->ldy};
     dn_tile_act(&finish, p);
