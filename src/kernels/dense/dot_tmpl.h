@@ -485,11 +485,11 @@ static void dot_rows(const hone_conv *p, const dot_shape *s, const void *x, int6
 /* ---- the product ------------------------------------------------------------------------------
  */
 
-/* The pointers of mr rows, [row][tap], as a tile wants them, without the first and last taps that
- * lie in the padding for all of them. */
-static dot_tile dot_with_rows(dot_tile t, const uint16_t *const *from, int64_t mr, int64_t width,
-                              const uint16_t *zero, const uint16_t **to) {
-    const int64_t taps = t.taps;
+/* Gives the tile its pointers, [tap][row], from those of mr rows, [row][tap], without the first and
+ * last taps that lie in the padding for all rows. */
+static void dot_take_rows(dot_tile *t, const uint16_t *const *from, int64_t mr, int64_t width,
+                          const uint16_t *zero, const uint16_t **to) {
+    const int64_t taps = t->taps;
     int64_t first = taps - 1, last = 0; /* taps with a pixel */
     for (int64_t tap = 0; tap < taps; ++tap) {
         bool has_pixel = false;
@@ -500,33 +500,32 @@ static dot_tile dot_with_rows(dot_tile t, const uint16_t *const *from, int64_t m
         first = has_pixel && tap < first ? tap : first;
         last = has_pixel ? tap : last;
     }
-    t.rows = to + first * mr;
-    t.b += first * t.k * 2 * width;
-    t.taps = first <= last ? last - first + 1 : 1;
-    return t;
+    t->rows = to + first * mr;
+    t->b += first * t->k * 2 * width;
+    t->taps = first <= last ? last - first + 1 : 1;
 }
 
 /* Rows [0, rows) of one panel. zero: the row that taps in the padding point to. */
 static void dot_panel(const hone_conv *p, const uint16_t *const *pointers,
                       const uint16_t **tile_rows, const uint16_t *zero, int64_t rows, dot_tile *t,
                       int64_t y_size) {
-    const int64_t nv = dn_ceil(t->n, VW);
+    const int64_t nv = dn_ceil(t->n, VW), taps = t->taps;
+    const uint16_t *const b = t->b;
     const dn_cut cut = dn_cut_of(rows, dot_mr[nv]);
     dot_tile_fn *const *const fns = dot_tiles[t->n - (nv - 1) * VW <= VH][nv];
-    t->ahead = dn_ahead_of(t->b, t->taps * t->k, nv * VW * 4, cut.tiles);
+    t->ahead = dn_ahead_of(b, taps * t->k, nv * VW * 4, cut.tiles);
     for (int64_t i = 0; i < cut.tiles; ++i) {
         const int64_t mr = dn_cut_rows(&cut, i);
         t->rows = pointers;
-        if (t->taps > 1) {
-            const dot_tile tile = dot_with_rows(*t, pointers, mr, nv * VW, zero, tile_rows);
-            fns[mr](&tile);
-        } else {
-            fns[mr](t);
-        }
+        if (taps > 1)
+            dot_take_rows(t, pointers, mr, nv * VW, zero, tile_rows);
+        fns[mr](t);
+        t->b = b;
+        t->taps = taps;
         t->ahead.at += t->ahead.share;
         t->y = (char *)t->y + mr * p->ldy * y_size;
         t->residual = t->residual ? (const char *)t->residual + mr * p->ldr * y_size : NULL;
-        pointers += mr * t->taps;
+        pointers += mr * taps;
     }
 }
 

@@ -225,16 +225,15 @@ static bool ig_is_padding(const float *const *rows, int64_t mr, const float *zer
     return true;
 }
 
-/* The tile without the first and last taps that lie in the padding for all of its mr rows. */
-static dn_tile ig_without_padding(dn_tile t, int64_t mr, int64_t width, const float *zero) {
-    while (t.taps > 1 && ig_is_padding(t.rows, mr, zero)) {
-        t.rows += mr;
-        t.b += t.k * width;
-        --t.taps;
+/* Leaves out the first and last taps that lie in the padding for all of the tile's mr rows. */
+static void ig_skip_padding(dn_tile *t, int64_t mr, int64_t width, const float *zero) {
+    while (t->taps > 1 && ig_is_padding(t->rows, mr, zero)) {
+        t->rows += mr;
+        t->b += t->k * width;
+        --t->taps;
     }
-    while (t.taps > 1 && ig_is_padding(t.rows + (t.taps - 1) * mr, mr, zero))
-        --t.taps;
-    return t;
+    while (t->taps > 1 && ig_is_padding(t->rows + (t->taps - 1) * mr, mr, zero))
+        --t->taps;
 }
 
 /* What the tiles of one block of rows share. */
@@ -262,7 +261,9 @@ static void ig_part(const ig_block *j, dn_tile t, int64_t u, int64_t part) {
     t.bias = j->args->packed + g * s->cols + col;
     t.b = j->args->packed + p->groups * s->cols + (g * s->cols + col) * s->taps * s->k +
           from_k * width;
-    t.rows = j->pointers;
+    t.rows = (const float *const *)j->pointers;
+    const float *const *rows = t.rows;
+    const float *const b = t.b;
     t.ahead = dn_ahead_of(t.b, t.taps * t.k, width * (int64_t)sizeof *t.b, j->cut.tiles);
     for (int64_t i = 0, from = 0, mr; i < j->cut.tiles; ++i, from += mr) {
         int64_t at = j->first + from;
@@ -275,10 +276,14 @@ static void ig_part(const ig_block *j, dn_tile t, int64_t u, int64_t part) {
         } else {
             t.y = j->sums + from * DN_NR;
         }
-        const dn_tile tile = ig_without_padding(t, mr, width, j->zero);
-        dn_tile_for(mr, t.n)(&tile);
+        if (s->taps > 1)
+            ig_skip_padding(&t, mr, width, j->zero);
+        dn_tile_for(mr, t.n)(&t);
         t.ahead.at += t.ahead.share;
-        t.rows += mr * t.taps;
+        rows += mr * s->taps;
+        t.rows = rows;
+        t.b = b;
+        t.taps = s->taps;
     }
 }
 
