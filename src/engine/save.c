@@ -12,6 +12,7 @@ typedef struct blob {
     const void *data;
     size_t bytes;
     uint64_t offset;
+    bool is_table; /* a run reads a few rows of it */
 } blob;
 
 typedef struct saver {
@@ -77,7 +78,7 @@ static uint64_t add_blob(saver *s, const void *data, size_t bytes) {
         s->cap_blobs = cap;
     }
     uint64_t offset = s->data_bytes;
-    s->blobs[s->n_blobs++] = (blob){data, bytes, offset};
+    s->blobs[s->n_blobs++] = (blob){data, bytes, offset, false};
     s->data_bytes += (bytes + HONE_ENGINE_ALIGN - 1) / HONE_ENGINE_ALIGN * HONE_ENGINE_ALIGN;
     return offset;
 }
@@ -175,7 +176,17 @@ static void put_attr(saver *s, const hone_attr *a) {
     }
 }
 
+/* A constant that a Gather reads has been put already. */
+static void mark_table(saver *s, const hone_node *n) {
+    const hone_tensor *table = n->n_in > 0 && n->in[0] ? n->in[0]->constant : NULL;
+    if (!table || n->domain[0] || strcmp(n->op_name, "Gather") != 0)
+        return;
+    for (int i = 0; i < s->n_blobs; ++i)
+        s->blobs[i].is_table |= s->blobs[i].data == table->data;
+}
+
 static void put_node(saver *s, const hone_node *n) {
+    mark_table(s, n);
     put_string(s, n->domain);
     put_string(s, n->op_name);
     put_string(s, n->name);
@@ -254,6 +265,18 @@ static uint32_t data_crc(const saver *s) {
     return crc;
 }
 
+/* Linux keeps what one write brings in one large folio of its page cache, and maps folios whole: a
+ * row of a table that is written in small pieces does not bring megabytes of others into memory.
+ * Weights are read whole, so the larger the better: fewer page faults before the first result. */
+static hone_status write_blob(const blob *b, hone_file_writer *w, hone_error *err) {
+    enum { PIECE = 1 << 15 };
+    const unsigned char *data = b->data;
+    size_t step = b->is_table ? PIECE : b->bytes;
+    for (size_t at = 0; at < b->bytes; at += step)
+        HONE_TRY(hone_file_put(w, data + at, b->bytes - at < step ? b->bytes - at : step, err));
+    return hone_file_put(w, zeros, padding(b->bytes), err);
+}
+
 static hone_status write_sections(const saver *s, hone_file_writer *w) {
     hone_engine_header h = {
         .version = HONE_ENGINE_VERSION,
@@ -269,10 +292,8 @@ static hone_status write_sections(const saver *s, hone_file_writer *w) {
     HONE_TRY(hone_file_put(w, &h, sizeof h, s->err));
     HONE_TRY(hone_file_put(w, s->buffer, s->n, s->err));
     HONE_TRY(hone_file_put(w, zeros, padding(s->n), s->err));
-    for (int i = 0; i < s->n_blobs; ++i) {
-        HONE_TRY(hone_file_put(w, s->blobs[i].data, s->blobs[i].bytes, s->err));
-        HONE_TRY(hone_file_put(w, zeros, padding(s->blobs[i].bytes), s->err));
-    }
+    for (int i = 0; i < s->n_blobs; ++i)
+        HONE_TRY(write_blob(&s->blobs[i], w, s->err));
     return HONE_OK;
 }
 

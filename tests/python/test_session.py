@@ -296,3 +296,32 @@ def test_operands_cannot_be_left_out(op: str) -> None:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
     with pytest.raises(hone.HoneError, match="input 1 is required"):
         hone.InferenceSession(model.SerializeToString())
+
+
+def resident_bytes(path: pathlib.Path) -> int:
+    """Of the mapping of a file in this process."""
+    total, is_there = 0, False
+    for line in pathlib.Path("/proc/self/smaps").read_text().splitlines():
+        if "-" in line.split()[0]:
+            is_there = line.endswith(str(path))
+        elif is_there and line.startswith("Rss:"):
+            total += int(line.split()[1]) * 1024
+    return total
+
+
+def test_tables_are_read_in_part(tmp_path: pathlib.Path) -> None:
+    table = np.arange(1 << 22, dtype=np.float32).reshape(1 << 16, 64)
+    graph = helper.make_graph(
+        [helper.make_node("Gather", ["table", "ids"], ["y"])],
+        "embedding",
+        [helper.make_tensor_value_info("ids", P.INT64, [4])],
+        [helper.make_tensor_value_info("y", P.FLOAT, [4, 64])],
+        [numpy_helper.from_array(table, "table")],
+    )
+    model, engine = tmp_path / "model.onnx", tmp_path / "model.hone"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), model)
+    hone.build(model, engine)
+    session = hone.InferenceSession(engine)
+    ids = np.array([5, 20_000, 40_000, 65_535])
+    np.testing.assert_array_equal(session.run(None, {"ids": ids})[0], table[ids])
+    assert resident_bytes(engine) < table.nbytes / 4
