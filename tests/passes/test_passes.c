@@ -394,6 +394,22 @@ static void test_attention(int mask, bool on_operands) {
            mask >= 3 ? "Relu Concat Attention" : "Attention");
 }
 
+/* torch.Tensor.expand(batch, -1, 6, 8) as it is exported. */
+static void test_expand(void) {
+    static const int64_t ones[] = {1, 1, 1, 1}, minus[] = {-1, -1, -1, -1}, kept[] = {1, 4, 1, 8};
+    build b = begin();
+    b.x->type.dims[0] = HONE_DIM_SYMBOL(hone_symbol(b.g, "batch"));
+    hone_value *batch = add_node(&b, "Shape", b.x, NULL, NULL);
+    CHECK(hone_attr_set_int(b.g, b.g->nodes[b.g->n_nodes - 1], "end", 1));
+    hone_value *shape = add_node(&b, "Concat", batch, ints(&b, (const int64_t[]){-1}, 1),
+                                 ints(&b, (const int64_t[]){6, 8}, 2));
+    CHECK(hone_attr_set_int(b.g, b.g->nodes[b.g->n_nodes - 1], "axis", 0));
+    hone_value *is_kept = add_node(&b, "Equal", shape, ints(&b, minus, 4), NULL);
+    hone_value *dims = add_node(&b, "Where", is_kept, ints(&b, ones, 4), shape);
+    finish(&b, add_node(&b, "Expand", weights(&b, 4, kept), dims, NULL), "expand",
+           "Shape Concat Expand");
+}
+
 /* ---- branches ---------------------------------------------------------------------------------
  */
 
@@ -465,6 +481,7 @@ int main(void) {
         test_attention(mask, false);
         test_attention(mask, true);
     }
+    test_expand();
     test_if();
     test_inner_output();
     test_made_weights();
